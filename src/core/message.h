@@ -1,0 +1,36 @@
+// The message that every pipeline takes and streams out: a role and a list of parts in order.
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/media.h"
+
+namespace tessera {
+
+/// What a part holds; music and speech are both sound but different token streams.
+enum class Modality { kText, kImage, kSpeech, kMusic };
+
+/// "text", "image", "speech", "music".
+constexpr const char* modality_name(Modality modality) {
+  constexpr const char* kNames[] = {"text", "image", "speech", "music"};
+  return kNames[static_cast<int>(modality)];
+}
+
+struct Part {
+  Modality modality = Modality::kText;
+  std::variant<std::string, Image, Audio> content;
+  std::string source;  // file name that it came from or went to; empty when none
+
+  static Part text(std::string content) { return {Modality::kText, std::move(content), {}}; }
+};
+
+enum class Role { kSystem, kUser, kAssistant };
+
+struct Message {
+  Role role = Role::kUser;
+  std::vector<Part> parts;
+};
+
+}  // namespace tessera
