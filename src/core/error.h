@@ -1,4 +1,5 @@
-// The one error hierarchy. A message says what was found, what was expected and the next step; context
+// The one error hierarchy. A message says what was found, what was expected and the next step;
+// context
 // ("loading model.safetensors") is added while the exception unwinds, outermost last.
 #pragma once
 
@@ -47,11 +48,11 @@ class Error : public std::exception {
 
 // A typed error takes an fmt format string and its arguments:
 //   throw NotFound("{}: no such folder; expected a model folder or a hub-cache name", path);
-#define TESSERA_DEFINE_ERROR(Name)                                        \
-  class Name : public Error {                                             \
-   public:                                                                \
-    template <class... Args>                                              \
-    explicit Name(fmt::format_string<Args...> format, Args&&... args)     \
+#define TESSERA_DEFINE_ERROR(Name)                                                       \
+  class Name : public Error {                                                            \
+   public:                                                                               \
+    template <class... Args>                                                             \
+    explicit Name(fmt::format_string<Args...> format, Args&&... args)                    \
         : Error(ErrorCode::k##Name, fmt::format(format, std::forward<Args>(args)...)) {} \
   }
 
@@ -78,10 +79,11 @@ decltype(auto) with_context(std::string_view context, Body&& body) {
 
 }  // namespace tessera
 
-/// Throws `Type` (an Error class) with a formatted message unless `condition` holds; stays in release builds.
-#define TESSERA_CHECK(condition, Type, ...)    \
-  do {                                         \
-    if (!(condition)) {                        \
-      throw ::tessera::Type(__VA_ARGS__);      \
-    }                                          \
+/// Throws `Type` (an Error class) with a formatted message unless `condition` holds; stays in
+/// release builds.
+#define TESSERA_CHECK(condition, Type, ...) \
+  do {                                      \
+    if (!(condition)) {                     \
+      throw ::tessera::Type(__VA_ARGS__);   \
+    }                                       \
   } while (false)

@@ -1,5 +1,5 @@
-// Logging to stderr. Lines never tear the progress line: the sink takes the same lock and redraws it.
-// stdout belongs to results alone.
+// Logging to stderr. Lines never tear the progress line: the sink takes the same lock and redraws
+// it. stdout belongs to results alone.
 #pragma once
 
 #include <fmt/core.h>
@@ -22,8 +22,8 @@ bool stderr_is_terminal();
 /// Writes one line to stderr; thread-safe.
 void write(Level level, std::string_view line);
 
-/// Runs `draw` under the sink's lock; the progress bar draws through this. The bar that is being shown
-/// registers itself with `set_status_line` so that a log line can be put above it.
+/// Runs `draw` under the sink's lock; the progress bar draws through this. The bar that is being
+/// shown registers itself with `set_status_line` so that a log line can be put above it.
 void with_lock(const std::function<void()>& draw);
 
 /// Text of the current progress line ("" = none). Call under `with_lock`.

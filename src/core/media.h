@@ -6,7 +6,8 @@
 
 namespace tessera {
 
-/// A picture: interleaved 8-bit rows, top row first, `channels` bytes a pixel (1 grey, 3 RGB, 4 RGBA).
+/// A picture: interleaved 8-bit rows, top row first, `channels` bytes a pixel (1 grey, 3 RGB, 4
+/// RGBA).
 struct Image {
   int width = 0;
   int height = 0;

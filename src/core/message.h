@@ -1,11 +1,11 @@
 // The message that every pipeline takes and streams out: a role and a list of parts in order.
 #pragma once
 
+#include "core/media.h"
+
 #include <string>
 #include <variant>
 #include <vector>
-
-#include "core/media.h"
 
 namespace tessera {
 

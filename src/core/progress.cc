@@ -1,5 +1,7 @@
 #include "core/progress.h"
 
+#include "core/log.h"
+
 #include <fmt/core.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -9,8 +11,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-
-#include "core/log.h"
 
 namespace tessera {
 namespace {
@@ -73,7 +73,10 @@ std::string format_duration(double seconds) {
 }
 
 Progress::Progress(std::string label, uint64_t total, std::string unit)
-    : label_(std::move(label)), unit_(std::move(unit)), total_(total), start_(Clock::now()),
+    : label_(std::move(label)),
+      unit_(std::move(unit)),
+      total_(total),
+      start_(Clock::now()),
       drawn_(start_) {}
 
 Progress::~Progress() {
@@ -110,15 +113,15 @@ void Progress::draw(bool last) {
   shown_ = true;
   const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
   const double rate = elapsed > 0 ? static_cast<double>(done_) / elapsed : 0;
-  const double left =
-      rate > 0 && total_ > done_ ? static_cast<double>(total_ - done_) / rate : 0;
+  const double left = rate > 0 && total_ > done_ ? static_cast<double>(total_ - done_) / rate : 0;
   const ProgressMode mode = current_mode();
   if (mode == ProgressMode::kJson) {
     log::with_lock([&] {
-      std::fprintf(stderr, "%s\n",
-                   fmt::format(R"({{"progress":"{}","done":{},"total":{},"rate":{:.6g},"left_s":{:.1f}}})",
-                               label_, done_, total_, rate, left)
-                       .c_str());
+      std::fprintf(
+          stderr, "%s\n",
+          fmt::format(R"({{"progress":"{}","done":{},"total":{},"rate":{:.6g},"left_s":{:.1f}}})",
+                      label_, done_, total_, rate, left)
+              .c_str());
     });
     return;
   }
@@ -126,8 +129,8 @@ void Progress::draw(bool last) {
   std::string head = label_ + " ";
   if (total_ > 0 && bar) {
     constexpr int kCells = 24;
-    const int filled =
-        static_cast<int>(std::min<uint64_t>(kCells, done_ * kCells / std::max<uint64_t>(total_, 1)));
+    const int filled = static_cast<int>(
+        std::min<uint64_t>(kCells, done_ * kCells / std::max<uint64_t>(total_, 1)));
     for (int i = 0; i < kCells; ++i) {
       head += i < filled ? "█" : "░";
     }
@@ -135,7 +138,8 @@ void Progress::draw(bool last) {
   }
   std::string tail;
   if (total_ > 0) {
-    tail += fmt::format("{:3.0f} %  ", 100.0 * static_cast<double>(done_) / static_cast<double>(total_));
+    tail += fmt::format("{:3.0f} %  ",
+                        100.0 * static_cast<double>(done_) / static_cast<double>(total_));
   }
   tail += fmt::format("{}  {}/s", format_count(static_cast<double>(done_), unit_),
                       format_count(rate, unit_));

@@ -1,5 +1,5 @@
-// Progress of long work on stderr: a bar with rate and time left on a terminal, one plain line every ten
-// seconds elsewhere, or JSON lines for other programs.
+// Progress of long work on stderr: a bar with rate and time left on a terminal, one plain line
+// every ten seconds elsewhere, or JSON lines for other programs.
 #pragma once
 
 #include <chrono>

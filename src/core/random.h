@@ -1,5 +1,6 @@
-// Small seeded generator for data order, augmentation and tests (sampling of tokens uses libtorch's).
-// SplitMix64 (Steele et al. 2014) to seed, xoshiro256** (Blackman, Vigna 2018) to draw.
+// Small seeded generator for data order, augmentation and tests (sampling of tokens uses
+// libtorch's). SplitMix64 (Steele et al. 2014) to seed, xoshiro256** (Blackman, Vigna 2018) to
+// draw.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@ constexpr uint64_t mix64(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-/// FNV-1a of a name: streams that belong to different purposes get different seeds from one user seed.
+/// FNV-1a of a name: streams that belong to different purposes get different seeds from one user
+/// seed.
 constexpr uint64_t hash_name(std::string_view name) {
   uint64_t hash = 0xCBF29CE484222325ULL;
   for (const char c : name) {
@@ -46,7 +48,8 @@ class Rng {
     state_[3] = rotl(state_[3], 45);
     return result;
   }
-  /// Uniform in [0, bound), bound > 0, without modulo bias worth speaking of (64-bit multiply-shift).
+  /// Uniform in [0, bound), bound > 0, without modulo bias worth speaking of (64-bit
+  /// multiply-shift).
   uint64_t below(uint64_t bound) {
     return static_cast<uint64_t>((static_cast<unsigned __int128>(next()) * bound) >> 64);
   }

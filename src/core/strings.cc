@@ -21,8 +21,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-// Allowed range of the second byte for a lead byte (Unicode 15, table 3-7); lead bytes that start nothing
-// give 0 bytes.
+// Allowed range of the second byte for a lead byte (Unicode 15, table 3-7); lead bytes that start
+// nothing give 0 bytes.
 struct Lead {
   int length;
   unsigned char low;
@@ -57,7 +57,8 @@ Lead lead_of(unsigned char c) {
   return {0, 0, 0};
 }
 
-// Bytes of the longest prefix of a character that is still well-formed; equals lead.length when whole.
+// Bytes of the longest prefix of a character that is still well-formed; equals lead.length when
+// whole.
 int valid_prefix(std::string_view text, const Lead& lead) {
   int have = 1;
   while (have < lead.length && have < static_cast<int>(text.size())) {
@@ -136,7 +137,9 @@ char32_t utf8_decode(std::string_view text, int* length) {
     return 0xFFFD;
   }
   *length = n;
-  const auto byte = [&](size_t i) { return static_cast<char32_t>(static_cast<unsigned char>(text[i])); };
+  const auto byte = [&](size_t i) {
+    return static_cast<char32_t>(static_cast<unsigned char>(text[i]));
+  };
   switch (n) {
     case 1:
       return byte(0);

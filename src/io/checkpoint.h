@@ -1,7 +1,10 @@
-// Named tensors on disk, whatever the container: safetensors (one file, shards with an index), torch zip
-// pickles (.bin, .pt, .pth, .ckpt, single or sharded with an index). Nothing is read until it is used:
-// entries point into memory maps. libtorch is not needed here; nn/weights.h turns entries into tensors.
+// Named tensors on disk, whatever the container: safetensors (one file, shards with an index),
+// torch zip pickles (.bin, .pt, .pth, .ckpt, single or sharded with an index). Nothing is read
+// until it is used: entries point into memory maps. libtorch is not needed here; nn/weights.h turns
+// entries into tensors.
 #pragma once
+
+#include "io/file.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -10,8 +13,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "io/file.h"
 
 namespace tessera::io {
 
@@ -24,12 +25,12 @@ size_t dtype_size(DType dtype);
 struct TensorEntry {
   DType dtype = DType::kF32;
   std::vector<int64_t> shape;
-  std::vector<int64_t> strides;            // in elements; row-major for safetensors, any for pickles
-  std::byte* data = nullptr;               // first element; may be unaligned
-  std::shared_ptr<const void> owner;       // keeps the map (or the decoded copy) alive
-  std::string file;                        // where it is, for messages
+  std::vector<int64_t> strides;       // in elements; row-major for safetensors, any for pickles
+  std::byte* data = nullptr;          // first element; may be unaligned
+  std::shared_ptr<const void> owner;  // keeps the map (or the decoded copy) alive
+  std::string file;                   // where it is, for messages
 
-  int64_t count() const;                   // number of elements
+  int64_t count() const;  // number of elements
   bool is_contiguous() const;
 };
 

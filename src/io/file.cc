@@ -1,5 +1,8 @@
 #include "io/file.h"
 
+#include "core/error.h"
+#include "core/strings.h"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -8,9 +11,6 @@
 #include <cerrno>
 #include <cstring>
 #include <vector>
-
-#include "core/error.h"
-#include "core/strings.h"
 
 namespace tessera::io {
 namespace {
@@ -45,8 +45,8 @@ void throw_not_found(const fs::path& path, std::string_view expected) {
   std::error_code ignored;
   const fs::path folder = path.parent_path().empty() ? fs::path(".") : path.parent_path();
   std::vector<std::string> names;
-  for (fs::directory_iterator it(folder, ignored), end; !ignored && it != end && names.size() < 4096;
-       it.increment(ignored)) {
+  for (fs::directory_iterator it(folder, ignored), end;
+       !ignored && it != end && names.size() < 4096; it.increment(ignored)) {
     names.push_back(it->path().filename().string());
   }
   const auto near = closest_match(path.filename().string(), names);
@@ -74,7 +74,8 @@ std::string read_file(const fs::path& path, uint64_t limit) {
       return content;
     }
     content.append(buffer.data(), static_cast<size_t>(got));
-    TESSERA_CHECK(content.size() <= limit, CorruptFile, "{}: more than {} bytes", path.string(), limit);
+    TESSERA_CHECK(content.size() <= limit, CorruptFile, "{}: more than {} bytes", path.string(),
+                  limit);
   }
 }
 
@@ -121,7 +122,8 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
     if (put < 0 && errno == EINTR) {
       continue;
     }
-    TESSERA_CHECK(put > 0, Io, "{}: {}; nothing was left behind", path_.string(), std::strerror(errno));
+    TESSERA_CHECK(put > 0, Io, "{}: {}; nothing was left behind", path_.string(),
+                  std::strerror(errno));
     bytes = bytes.subspan(static_cast<size_t>(put));
     size_ += static_cast<uint64_t>(put);
   }
@@ -132,13 +134,15 @@ void AtomicFile::write(std::string_view text) {
 }
 
 void AtomicFile::rewrite(uint64_t offset, std::string_view text) {
-  TESSERA_CHECK(offset + text.size() <= size_, Internal, "{}: rewrite past the end", path_.string());
+  TESSERA_CHECK(offset + text.size() <= size_, Internal, "{}: rewrite past the end",
+                path_.string());
   while (!text.empty()) {
     const ssize_t put = ::pwrite(fd_, text.data(), text.size(), static_cast<off_t>(offset));
     if (put < 0 && errno == EINTR) {
       continue;
     }
-    TESSERA_CHECK(put > 0, Io, "{}: {}; nothing was left behind", path_.string(), std::strerror(errno));
+    TESSERA_CHECK(put > 0, Io, "{}: {}; nothing was left behind", path_.string(),
+                  std::strerror(errno));
     text.remove_prefix(static_cast<size_t>(put));
     offset += static_cast<uint64_t>(put);
   }
@@ -149,7 +153,8 @@ void AtomicFile::commit() {
   const int sync_error = errno;
   const int closed = ::close(fd_);
   fd_ = -1;
-  // fsync is refused on pipes and some file systems (EINVAL); that loses no data that rename could save.
+  // fsync is refused on pipes and some file systems (EINVAL); that loses no data that rename could
+  // save.
   if ((synced != 0 && sync_error != EINVAL) || closed != 0) {
     ::unlink(temporary_.c_str());
     throw Io("{}: {}; nothing was left behind", path_.string(), std::strerror(sync_error));

@@ -13,12 +13,12 @@ namespace tessera::io {
 
 namespace fs = std::filesystem;
 
-/// Whole content of a file. Throws NotFound (with a "did you mean" from the same folder), or CorruptFile
-/// when it is larger than `limit` bytes.
+/// Whole content of a file. Throws NotFound (with a "did you mean" from the same folder), or
+/// CorruptFile when it is larger than `limit` bytes.
 std::string read_file(const fs::path& path, uint64_t limit = uint64_t{1} << 32);
 
-/// A file mapped copy-on-write (MAP_PRIVATE, read and write): writes stay in this process, clean pages
-/// are shared with the page cache. Opening costs no read.
+/// A file mapped copy-on-write (MAP_PRIVATE, read and write): writes stay in this process, clean
+/// pages are shared with the page cache. Opening costs no read.
 class MappedFile {
  public:
   /// Throws NotFound, or Io with the system's reason. An empty file gives an empty span.
@@ -39,8 +39,8 @@ class MappedFile {
   size_t size_;
 };
 
-/// Writes to `<path>.part-<pid>` and renames on commit(); without commit the partial file is removed.
-/// Throws Io ("no space left on device …") on any failed write.
+/// Writes to `<path>.part-<pid>` and renames on commit(); without commit the partial file is
+/// removed. Throws Io ("no space left on device …") on any failed write.
 class AtomicFile {
  public:
   explicit AtomicFile(fs::path path);

@@ -7,8 +7,8 @@ namespace {
 
 constexpr int kMaxDepth = 512;
 
-// A deeply nested document would overflow the stack in the destructor, so depth is checked on the text
-// before anything is built.
+// A deeply nested document would overflow the stack in the destructor, so depth is checked on the
+// text before anything is built.
 void check_depth(std::string_view text, std::string_view source) {
   int depth = 0;
   bool in_string = false;
@@ -23,7 +23,8 @@ void check_depth(std::string_view text, std::string_view source) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '[' || c == '{') {
-      TESSERA_CHECK(++depth <= kMaxDepth, CorruptFile, "{}: JSON nested deeper than {}", source, kMaxDepth);
+      TESSERA_CHECK(++depth <= kMaxDepth, CorruptFile, "{}: JSON nested deeper than {}", source,
+                    kMaxDepth);
     } else if (c == ']' || c == '}') {
       --depth;
     }

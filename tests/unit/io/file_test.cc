@@ -1,8 +1,8 @@
 #include "io/file.h"
 
-#include <gtest/gtest.h>
-
 #include "core/error.h"
+
+#include <gtest/gtest.h>
 
 namespace tessera::io {
 namespace {
