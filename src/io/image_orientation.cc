@@ -1,7 +1,7 @@
 // EXIF is a TIFF header ("II" or "MM", 42, offset of IFD 0) followed by 12-byte entries: tag, type,
-// count, value. Only SHORT and LONG entries with count 1 are taken. Source: EXIF 2.32, TIFF 6.0;
-// the XMP pattern is the one of Pillow (Image.getexif). Known difference: Pillow raises on some
-// broken blocks, here they count as absent.
+// count, value. Only SHORT and LONG values inside the entry are taken, the first of two. Source:
+// EXIF 2.32, TIFF 6.0; the XMP pattern is the one of Pillow (Image.getexif). Known difference:
+// Pillow raises on some broken blocks, here they count as absent.
 #include "io/image_orientation.h"
 
 #include <cstdint>
@@ -77,7 +77,8 @@ int exif_orientation(std::span<const std::byte> exif) {
         !reader.read(entry + 8, type == kTypeLong ? 4 : 2, &value)) {
       break;
     }
-    if (tag == kOrientationTag && count == 1 && (type == kTypeShort || type == kTypeLong)) {
+    const bool short_inside = type == kTypeShort && (count == 1 || count == 2);
+    if (tag == kOrientationTag && (short_inside || (type == kTypeLong && count == 1))) {
       found = valid_or_upright(value);
     }
   }
