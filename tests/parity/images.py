@@ -11,6 +11,7 @@ import io
 import json
 import struct
 import sys
+import warnings
 import zlib
 from pathlib import Path
 
@@ -173,7 +174,7 @@ def jpeg_cases(rng):
     yield "keep_rgb.jpg", save(rgb, "JPEG", quality=90, keep_rgb=True)
     yield "grey.jpg", save(rgb.convert("L"), "JPEG", quality=80)
     yield "grey_progressive.jpg", save(rgb.convert("L"), "JPEG", quality=80, progressive=True)
-    cmyk = Image.fromarray(picture(rng, 21, 18, 4), "CMYK")
+    cmyk = Image.frombytes("CMYK", (21, 18), picture(rng, 21, 18, 4).tobytes())
     yield "cmyk.jpg", save(cmyk, "JPEG", quality=85)
     yield "cmyk_progressive.jpg", save(cmyk, "JPEG", quality=85, progressive=True)
     # The same with Adobe's marker for YCCK: the first three channels are then YCbCr.
@@ -248,6 +249,7 @@ RESIZES = [
 
 
 def main():
+    warnings.simplefilter("ignore")  # some files are odd on purpose, and Pillow says so
     rng = np.random.default_rng(20240917)
     OUT.mkdir(parents=True, exist_ok=True)
     for old in OUT.iterdir():
@@ -285,7 +287,7 @@ def main():
             if size not in sources:
                 array = picture(rng, *size, channels)
                 array = array[..., 0] if channels == 1 else array
-                sources[size] = (Image.fromarray(array, mode), store(array))
+                sources[size] = (Image.frombytes(mode, size, array.tobytes()), store(array))
             image, where = sources[size]
             for name, number in FILTERS.items():
                 result = np.asarray(image.resize(new_size, number, box))
@@ -297,10 +299,9 @@ def main():
             decoded = np.asarray(Image.open(io.BytesIO(save(image, "JPEG", quality=quality))).convert("RGB"))
             cases["jpeg"].append({"source": store(np.asarray(image)), "quality": quality} | store(decoded))
     (OUT / "pixels.bin").write_bytes(bytes(pixels))
-    lines = {key: value for key, value in cases.items()}
     text = ",\n".join(
         f'"{key}": ' + (json.dumps(value) if isinstance(value, dict) else "[\n" + ",\n".join(map(json.dumps, value)) + "\n]")
-        for key, value in lines.items()
+        for key, value in cases.items()
     )
     (OUT / "cases.json").write_text("{\n" + text + "\n}\n")
     total = sum(path.stat().st_size for path in OUT.iterdir())
