@@ -187,6 +187,10 @@ int64_t FfmpegInput::on_seek(void* self, int64_t offset, int whence) {
   return target;
 }
 
+bool FfmpegInput::is_mp4() const {
+  return std::string_view(context_->iformat->name).find("mp4") != std::string_view::npos;
+}
+
 bool FfmpegInput::read(AVPacket* packet) {
   const int code = ffmpeg().av_read_frame(context_, packet);
   if (code >= 0) {
@@ -277,7 +281,13 @@ void FfmpegOutput::check(int code) {
 }
 
 void FfmpegOutput::write_header() {
-  check(ffmpeg().avformat_write_header(context_, nullptr));
+  // MP4 tells the length in this unit, by default milliseconds; other containers do not know it.
+  AVDictionary* options = nullptr;
+  const auto rate = std::to_string(context_->streams[0]->codecpar->sample_rate);
+  ffmpeg().av_dict_set(&options, "movie_timescale", rate.c_str(), 0);
+  const int code = ffmpeg().avformat_write_header(context_, &options);
+  ffmpeg().av_dict_free(&options);
+  check(code);
 }
 
 void FfmpegOutput::write(AVPacket* packet) {

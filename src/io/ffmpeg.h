@@ -36,6 +36,7 @@ namespace tessera::io {
   X(avcodec_version)                 \
   X(av_packet_alloc)                 \
   X(av_packet_free)                  \
+  X(av_packet_get_side_data)         \
   X(av_packet_rescale_ts)            \
   X(av_packet_unref)                 \
   X(avcodec_alloc_context3)          \
@@ -111,6 +112,9 @@ class FfmpegInput {
   FfmpegInput& operator=(const FfmpegInput&) = delete;
 
   AVFormatContext* context() { return context_; }
+  const AVStream* stream(int index) const { return context_->streams[index]; }
+  /// True for MP4, M4A, QuickTime and their kin.
+  bool is_mp4() const;
   const std::string& name() const { return source_->name(); }
   /// Next packet of any stream; false at the end (an error of the container ends it too, with a
   /// warning). Throws Io when the source did.
@@ -139,6 +143,7 @@ class FfmpegOutput {
 
   AVFormatContext* context() { return context_; }
   const std::string& name() const { return sink_->name(); }
+  /// Once the streams are there; the first one is sound.
   void write_header();
   /// Takes the packet's content.
   void write(AVPacket* packet);

@@ -10,15 +10,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <type_traits>
 #include <vector>
 
 namespace tessera::io {
 namespace {
 
 constexpr FfmpegFormat kFormats[] = {
-    {".flac", "flac", "flac", 0},         {".mp3", "mp3", "libmp3lame", 96'000},
-    {".ogg", "ogg", "libvorbis", 96'000}, {".opus", "opus", "libopus", 64'000},
-    {".m4a", "ipod", "aac", 96'000},
+    {".flac", "flac", "flac", 0, 0},    {".mp3", "mp3", "libmp3lame", 0, 2},
+    {".ogg", "ogg", "libvorbis", 0, 6}, {".opus", "opus", "libopus", 64'000, 0},
+    {".m4a", "ipod", "aac", 96'000, 0},
 };
 
 template <class T>
@@ -93,6 +95,8 @@ struct FfmpegDecoder::Impl {
   void open();
   bool decode();
   void send();
+  void correct_discard();
+  void trim_last(AVFrame& decoded) const;
   void take(const AVFrame& decoded);
   void deliver(std::span<const float> samples);
 
@@ -104,6 +108,8 @@ struct FfmpegDecoder::Impl {
   int sample_rate = 0;
   int channels = 0;
   bool draining = false;
+  uint32_t discard_excess = 0;  // see correct_discard
+  bool is_first_packet = true;
   int64_t damaged = 0;
   std::vector<float> ready;  // decoded, interleaved; from `next` on not yet read
   size_t next = 0;
@@ -126,7 +132,7 @@ void FfmpegDecoder::Impl::open() {
     container->streams[i]->discard =
         static_cast<int>(i) == stream ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
   }
-  const AVStream* track = container->streams[stream];
+  const AVStream* track = input.stream(stream);
   codec.reset(av.avcodec_alloc_context3(decoder));
   packet.reset(av.av_packet_alloc());
   frame.reset(av.av_frame_alloc());
@@ -152,11 +158,48 @@ void FfmpegDecoder::Impl::open() {
   channels = codec->ch_layout.nb_channels;
 }
 
+// In an Ogg Vorbis file of a single page libavformat 59 counts the first packet, which decodes to
+// nothing, as sound and so discards that much too much of the last one. Longer files give the first
+// packet a time below 0.
+void FfmpegDecoder::Impl::correct_discard() {
+  if (is_first_packet && packet->pts == 0 && packet->duration > 0) {
+    discard_excess = static_cast<uint32_t>(std::min<int64_t>(packet->duration, 8192));
+  }
+  is_first_packet = false;
+  constexpr size_t kSideDataBytes = 10;  // u32 skip, u32 discard, two reasons; little-endian
+  size_t size = 0;
+  uint8_t* data = ffmpeg().av_packet_get_side_data(packet.get(), AV_PKT_DATA_SKIP_SAMPLES, &size);
+  if (data == nullptr || size < kSideDataBytes) {
+    return;
+  }
+  uint32_t discard = 0;
+  std::memcpy(&discard, data + 4, sizeof(discard));
+  discard -= std::min(discard, discard_excess);
+  std::memcpy(data + 4, &discard, sizeof(discard));
+}
+
+// The last packet of an MP4 track says in its duration how much of it is sound; libavcodec 59 does
+// not act on that.
+void FfmpegDecoder::Impl::trim_last(AVFrame& decoded) const {
+  const AVStream& track = *input.stream(stream);
+  const AVRational samples{1, decoded.sample_rate};
+  if (!input.is_mp4() || track.duration <= 0 || decoded.pts == AV_NOPTS_VALUE ||
+      decoded.pkt_duration <= 0 || decoded.sample_rate % track.time_base.den != 0 ||
+      decoded.pts < track.duration - decoded.pkt_duration) {
+    return;
+  }
+  const int64_t kept = ffmpeg().av_rescale_q(decoded.pkt_duration, track.time_base, samples);
+  decoded.nb_samples = static_cast<int>(std::min<int64_t>(kept, decoded.nb_samples));
+}
+
 // Gives the codec its next packet, or the end.
 void FfmpegDecoder::Impl::send() {
   const Ffmpeg& av = ffmpeg();
   while (input.read(packet.get())) {
     const bool is_ours = packet->stream_index == stream;
+    if (is_ours && codec->codec_id == AV_CODEC_ID_VORBIS) {
+      correct_discard();
+    }
     const int code = is_ours ? av.avcodec_send_packet(codec.get(), packet.get()) : 0;
     av.av_packet_unref(packet.get());
     if (code < 0) {
@@ -177,6 +220,7 @@ bool FfmpegDecoder::Impl::decode() {
   while (ready.empty()) {
     const int code = av.avcodec_receive_frame(codec.get(), frame.get());
     if (code >= 0) {
+      trim_last(*frame);
       take(*frame);
       av.av_frame_unref(frame.get());
       continue;
@@ -255,7 +299,7 @@ int FfmpegDecoder::channels() const {
 
 std::optional<double> FfmpegDecoder::seconds() const {
   const AVFormatContext* container = impl_->input.context();
-  const AVStream* track = container->streams[impl_->stream];
+  const AVStream* track = impl_->input.stream(impl_->stream);
   if (track->duration > 0 && track->time_base.den > 0) {
     return static_cast<double>(track->duration) * track->time_base.num / track->time_base.den;
   }
@@ -348,7 +392,8 @@ void pack(
 }  // namespace
 
 void FfmpegEncoder::Impl::choose_sample_format(const AVCodec& encoder, SampleFormat sample_format) {
-  const bool wide = format.bits_per_second_per_channel > 0 || sample_format != SampleFormat::kPcm16;
+  const bool is_lossless = format.bits_per_second_per_channel == 0 && format.quality == 0;
+  const bool wide = !is_lossless || sample_format != SampleFormat::kPcm16;
   const AVSampleFormat wide_order[] = {AV_SAMPLE_FMT_FLTP, AV_SAMPLE_FMT_FLT, AV_SAMPLE_FMT_S32,
                                        AV_SAMPLE_FMT_S16, AV_SAMPLE_FMT_S16P};
   const AVSampleFormat narrow_order[] = {AV_SAMPLE_FMT_S16, AV_SAMPLE_FMT_S16P};
@@ -389,7 +434,14 @@ void FfmpegEncoder::Impl::open(int sample_rate,
   }
   codec->sample_rate = rate;
   codec->time_base = {1, rate};
-  codec->bit_rate = bit_rate > 0 ? bit_rate : format.bits_per_second_per_channel * channel_count;
+  if (bit_rate > 0 || format.quality == 0) {
+    const double usual = format.bits_per_second_per_channel * channel_count;
+    codec->bit_rate =
+        bit_rate > 0 ? bit_rate : static_cast<int64_t>(usual * std::min(1.0, rate / 44100.0));
+  } else {
+    codec->flags |= AV_CODEC_FLAG_QSCALE;
+    codec->global_quality = format.quality * FF_QP2LAMBDA;
+  }
   codec->flags |= AV_CODEC_FLAG_BITEXACT;
   if ((output.context()->oformat->flags & AVFMT_GLOBALHEADER) != 0) {
     codec->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;

@@ -40,7 +40,8 @@ struct FfmpegFormat {
   const char* extension;  // ".mp3"
   const char* container;  // FFmpeg's names
   const char* codec;
-  int bits_per_second_per_channel;  // default rate; 0 for lossless
+  int bits_per_second_per_channel;  // at 44.1 kHz, where no other bit rate is asked for
+  int quality;                      // instead of a bit rate: the encoder's own scale, 0 = none
 };
 
 /// The format for an extension (lower case, with the dot); null when there is none.

@@ -27,14 +27,19 @@ constexpr uint16_t kTagALaw = 6;
 constexpr uint16_t kTagMuLaw = 7;
 constexpr uint16_t kTagExtensible = 0xFFFE;
 
-template <class T>
-T load(const void* from, bool big_endian) {
+template <class T, bool kBigEndian>
+T load(const void* from) {
   std::array<unsigned char, sizeof(T)> bytes;
   std::memcpy(bytes.data(), from, sizeof(T));
-  if (big_endian) {
+  if constexpr (kBigEndian) {
     std::reverse(bytes.begin(), bytes.end());
   }
   return std::bit_cast<T>(bytes);
+}
+
+template <class T>
+T load(const void* from, bool big_endian) {
+  return big_endian ? load<T, true>(from) : load<T, false>(from);
 }
 
 template <class T>
@@ -188,9 +193,10 @@ constexpr std::array<float, 256> make_mu_law() {
 constexpr std::array<float, 256> kALaw = make_a_law();
 constexpr std::array<float, 256> kMuLaw = make_mu_law();
 
-float pcm24(const unsigned char* p, bool big_endian) {
-  const uint32_t low = big_endian ? p[2] : p[0];
-  const uint32_t high = big_endian ? p[0] : p[2];
+template <bool kBigEndian>
+float pcm24(const unsigned char* p) {
+  const uint32_t low = kBigEndian ? p[2] : p[0];
+  const uint32_t high = kBigEndian ? p[0] : p[2];
   // In the upper three bytes of an int32, so that the sign is right.
   const uint32_t word = (high << 24) | (uint32_t{p[1]} << 16) | (low << 8);
   return static_cast<float>(static_cast<int32_t>(word)) * 0x1p-31F;
@@ -198,15 +204,15 @@ float pcm24(const unsigned char* p, bool big_endian) {
 
 template <size_t kBytes, class Convert>
 void convert_each(const unsigned char* from, std::span<float> to, Convert convert) {
-  for (float& sample : to) {
-    sample = convert(from);
-    from += kBytes;
+  float* out = to.data();
+  for (size_t i = 0; i < to.size(); ++i) {
+    out[i] = convert(from + i * kBytes);
   }
 }
 
+template <bool kBig>
 void convert(const unsigned char* from, std::span<float> to, const WavHeader& header) {
   using Byte = const unsigned char*;
-  const bool big = header.big_endian;
   switch (header.coding) {
     case WavHeader::Coding::kALaw:
       return convert_each<1>(from, to, [](Byte p) { return kALaw[*p]; });
@@ -214,24 +220,25 @@ void convert(const unsigned char* from, std::span<float> to, const WavHeader& he
       return convert_each<1>(from, to, [](Byte p) { return kMuLaw[*p]; });
     case WavHeader::Coding::kFloat:
       if (header.bytes_per_sample == 4) {
-        return convert_each<4>(from, to, [big](Byte p) { return load<float>(p, big); });
+        return convert_each<4>(from, to, [](Byte p) { return load<float, kBig>(p); });
       }
       return convert_each<8>(from, to,
-                             [big](Byte p) { return static_cast<float>(load<double>(p, big)); });
+                             [](Byte p) { return static_cast<float>(load<double, kBig>(p)); });
     default:
       break;
   }
   switch (header.bytes_per_sample) {
     case 1:
-      return convert_each<1>(from, to, [](Byte p) { return static_cast<float>(*p - 128) / 128; });
+      return convert_each<1>(from, to,
+                             [](Byte p) { return static_cast<float>(*p - 128) * 0x1p-7F; });
     case 2:
       return convert_each<2>(
-          from, to, [big](Byte p) { return static_cast<float>(load<int16_t>(p, big)) / 32768; });
+          from, to, [](Byte p) { return static_cast<float>(load<int16_t, kBig>(p)) * 0x1p-15F; });
     case 3:
-      return convert_each<3>(from, to, [big](Byte p) { return pcm24(p, big); });
+      return convert_each<3>(from, to, [](Byte p) { return pcm24<kBig>(p); });
     default:
       return convert_each<4>(
-          from, to, [big](Byte p) { return static_cast<float>(load<int32_t>(p, big)) * 0x1p-31F; });
+          from, to, [](Byte p) { return static_cast<float>(load<int32_t, kBig>(p)) * 0x1p-31F; });
   }
 }
 
@@ -347,8 +354,10 @@ size_t WavReader::read(std::span<float> block) {
         std::min<uint64_t>({frames_wanted - done, frames_per_read, bytes_left_ / frame}));
     raw_.resize(frames * frame);
     const size_t got = source_->read(raw_) / frame;
-    convert(reinterpret_cast<const unsigned char*>(raw_.data()),
-            block.subspan(done * channels, got * channels), header_);
+    const auto* bytes = reinterpret_cast<const unsigned char*>(raw_.data());
+    const auto floats = block.subspan(done * channels, got * channels);
+    header_.big_endian ? convert<true>(bytes, floats, header_)
+                       : convert<false>(bytes, floats, header_);
     done += got;
     bytes_left_ = got < frames ? 0 : bytes_left_ - frames * frame;
   }
