@@ -211,7 +211,7 @@ TEST(Audio, BrokenFilesAreErrorsThatNameThem) {
   NEEDS_FFMPEG();
   write_file(scratch_path("text.flac"), std::string(3000, 'x') + "not sound at all");
   EXPECT_THROW(read("text.flac"), Error);
-  std::string picture("\x89PNG\r\n\x1A\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x8\0\0\0\0", 33);
+  const std::string picture("\x89PNG\r\n\x1A\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x8\0\0\0\0", 29);
   write_file(scratch_path("picture.png"), picture);
   EXPECT_THROW(read("picture.png"), Error);
 }
@@ -269,10 +269,10 @@ TEST(Audio, ThreeHoursStreamInBoundedMemory) {
   // A sparse file: the header, then 3 h of zeros that take no room.
   const std::string path = scratch_path("three_hours.wav");
   {
-    AudioWriter writer(path, 16000, 2);
+    AudioWriter writer(path, 8000, 2);
     writer.finish();
   }
-  const uint64_t bytes = uint64_t{3} * 3600 * 16000 * 4;
+  const uint64_t bytes = uint64_t{3} * 3600 * 8000 * 4;
   fs::resize_file(path, 44 + bytes);
   AudioStream stream(path, {.mono = true});
   std::vector<float> block(1 << 16);
@@ -366,6 +366,23 @@ TEST(Audio, APipeGetsUnknownSizes) {
   EXPECT_EQ(bytes.substr(40, 4), "\xFF\xFF\xFF\xFF");
   WavReader reader(memory_source(bytes));
   EXPECT_LE(max_difference(read_all(reader, 1), clean.samples), 0x1p-16);
+}
+
+TEST(Audio, StdoutIntoAFileGetsItsSizes) {
+  const Audio clean = tone(8000, 1, 0.1);
+  const std::string path = scratch_path("stdout");
+  const int saved = ::dup(STDOUT_FILENO);
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC, 0600);
+  ASSERT_EQ(::write(file, "before", 6), 6);
+  ::dup2(file, STDOUT_FILENO);
+  ::close(file);
+  write_audio("-", clean);
+  ::dup2(saved, STDOUT_FILENO);
+  ::close(saved);
+  const std::string bytes = read_file(path);
+  EXPECT_EQ(bytes.substr(0, 10), "beforeRIFF");
+  write_audio(scratch_path("same.wav"), clean);
+  EXPECT_EQ(bytes.substr(6), read_file(scratch_path("same.wav")));
 }
 
 TEST(Audio, FullDiskIsAnErrorAndLeavesNothing) {
