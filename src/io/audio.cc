@@ -56,6 +56,10 @@ AudioReader::AudioReader(std::unique_ptr<ByteSource> source) : name_(source->nam
     TESSERA_CHECK(source->seek(0), Unsupported,
                   "{}: WAV with compressed samples in a pipe; give the file's path instead", name_);
   }
+  if (!source->seekable() && front.substr(std::min<size_t>(4, front.size()), 4) == "ftyp") {
+    // MP4 keeps its index where it likes, often at the end.
+    source = ByteSource::to_file(*source);
+  }
   decoder_ = std::make_unique<FfmpegDecoder>(std::move(source));
   info_ = {decoder_->sample_rate(), decoder_->channels(), decoder_->seconds(), decoder_->format()};
 }

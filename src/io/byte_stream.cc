@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 
@@ -52,6 +53,34 @@ std::unique_ptr<ByteSource> ByteSource::from_memory(std::span<const std::byte> b
   source->size_ = bytes.size();
   source->window_ = bytes;
   return source;
+}
+
+std::unique_ptr<ByteSource> ByteSource::to_file(ByteSource& source) {
+  std::unique_ptr<ByteSource> copy(new ByteSource);
+  copy->name_ = source.name_;
+  copy->buffer_.resize(kBuffer);
+  std::string path = (fs::temp_directory_path() / "tessera-XXXXXX").string();
+  copy->fd_ = ::mkostemp(path.data(), O_CLOEXEC);
+  TESSERA_CHECK(copy->fd_ >= 0, Io, "{}: cannot make a temporary file for it ({}: {})",
+                source.name_, path, std::strerror(errno));
+  copy->close_ = true;
+  ::unlink(path.c_str());
+  uint64_t size = 0;
+  while (const size_t got = source.read_some(copy->buffer_)) {
+    for (size_t done = 0; done < got;) {
+      const ssize_t put = ::write(copy->fd_, copy->buffer_.data() + done, got - done);
+      if (put < 0 && errno == EINTR) {
+        continue;
+      }
+      TESSERA_CHECK(put > 0, Io, "{}: cannot copy it to {}: {}; give a file's path instead",
+                    source.name_, path, std::strerror(errno));
+      done += static_cast<size_t>(put);
+    }
+    size += got;
+  }
+  TESSERA_CHECK(::lseek(copy->fd_, 0, SEEK_SET) == 0, Io, "{}: {}", path, std::strerror(errno));
+  copy->size_ = size;
+  return copy;
 }
 
 ByteSource::~ByteSource() {

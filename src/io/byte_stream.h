@@ -27,6 +27,9 @@ class ByteSource {
   /// Reads `bytes`, which must outlive the source; `name` stands in messages.
   static std::unique_ptr<ByteSource> from_memory(std::span<const std::byte> bytes,
                                                  std::string name);
+  /// The rest of `source` (a pipe) copied to a nameless temporary file, so that it can seek. Throws
+  /// Io when there is no room.
+  static std::unique_ptr<ByteSource> to_file(ByteSource& source);
   ~ByteSource();
   ByteSource(const ByteSource&) = delete;
   ByteSource& operator=(const ByteSource&) = delete;

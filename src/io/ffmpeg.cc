@@ -198,6 +198,7 @@ bool FfmpegInput::read(AVPacket* packet) {
   }
   rethrow();
   if (code != AVERROR_EOF) {
+    ended_early_ = true;
     log::warning("{}: reading stopped early: {} ({})", name(), ffmpeg_error(code),
                  format_name(context_));
   }

@@ -119,6 +119,8 @@ class FfmpegInput {
   /// Next packet of any stream; false at the end (an error of the container ends it too, with a
   /// warning). Throws Io when the source did.
   bool read(AVPacket* packet);
+  /// True when an error ended the packets.
+  bool ended_early() const { return ended_early_; }
 
  private:
   static int on_read(void* self, uint8_t* buffer, int size);
@@ -129,6 +131,7 @@ class FfmpegInput {
   std::unique_ptr<ByteSource> source_;
   AVIOContext* stream_ = nullptr;
   AVFormatContext* context_ = nullptr;
+  bool ended_early_ = false;
   std::exception_ptr failure_;  // what a callback caught: C code must not see exceptions
 };
 

@@ -150,7 +150,8 @@ void FfmpegDecoder::Impl::open() {
   if (decode()) {
     return;
   }
-  TESSERA_CHECK(damaged == 0 && codec->sample_rate > 0 && codec->ch_layout.nb_channels > 0,
+  TESSERA_CHECK(damaged == 0 && !input.ended_early() && codec->sample_rate > 0 &&
+                    codec->ch_layout.nb_channels > 0,
                 CorruptFile,
                 "{}: no sound could be decoded, {} packets are damaged; fetch it again",
                 input.name(), damaged);

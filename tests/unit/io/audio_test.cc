@@ -342,6 +342,18 @@ TEST(Audio, PipesAreReadOnceFromFrontToBack) {
   }
 }
 
+TEST(Audio, Mp4ComesThroughAPipeToo) {
+  NEEDS_FFMPEG();
+  const std::string path = scratch_path("piped.m4a");
+  write_audio(path, tone(16000, 1, 0.5));
+  const std::vector<float> expected = read_audio(path).samples;
+  const std::string bytes = read_file(path);
+  through_pipe(bytes,
+               [&](const std::string& pipe) { EXPECT_EQ(read_audio(pipe).samples, expected); });
+  through_pipe(bytes.substr(0, bytes.size() / 2),
+               [&](const std::string& pipe) { EXPECT_THROW(read_audio(pipe), CorruptFile); });
+}
+
 TEST(Audio, DashIsStdin) {
   const Audio expected = read_audio((kAudioGoldens / "pcm_24.wav").string());
   const int saved = ::dup(STDIN_FILENO);
