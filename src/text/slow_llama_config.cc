@@ -18,7 +18,7 @@
 namespace tessera::text {
 namespace {
 
-using io::OrderedJson;
+using io::Json;
 
 constexpr uint64_t kMaxJsonBytes = uint64_t{1} << 30;
 
@@ -43,15 +43,15 @@ class ConfigReader {
   SlowLlamaConfig read();
 
  private:
-  std::optional<OrderedJson> open(const char* name);
+  std::optional<Json> open(const char* name);
   [[noreturn]] void fail(std::string_view key, std::string_view expected) const;
-  void read_flag(const OrderedJson& json, const char* key, bool& out) const;
-  bool flag_of(const OrderedJson& token, const char* key) const;
-  NamedToken named_token(const OrderedJson& json, std::string_view key) const;
-  int32_t id_of(const OrderedJson& json, std::string_view key) const;
-  void read_named(const OrderedJson& json);
-  void read_additional(const OrderedJson& list);
-  void read_added_decoder(const OrderedJson& decoder);
+  void read_flag(const Json& json, const char* key, bool& out) const;
+  bool flag_of(const Json& token, const char* key) const;
+  NamedToken named_token(const Json& json, std::string_view key) const;
+  int32_t id_of(const Json& json, std::string_view key) const;
+  void read_named(const Json& json);
+  void read_additional(const Json& list);
+  void read_added_decoder(const Json& decoder);
   void read_added_files();
 
   const io::fs::path& folder_;
@@ -60,12 +60,12 @@ class ConfigReader {
   std::unordered_map<std::string, AddedToken> flagged_;  // tokens whose flags the files give
 };
 
-std::optional<OrderedJson> ConfigReader::open(const char* name) {
+std::optional<Json> ConfigReader::open(const char* name) {
   file_ = folder_ / name;
   if (!io::fs::exists(file_)) {
     return std::nullopt;
   }
-  OrderedJson json = io::parse_ordered_json(io::read_file(file_, kMaxJsonBytes), file_.string());
+  Json json = io::parse_json(io::read_file(file_, kMaxJsonBytes), file_.string());
   if (!json.is_object()) {
     fail("(the whole file)", "an object");
   }
@@ -77,7 +77,7 @@ void ConfigReader::fail(std::string_view key, std::string_view expected) const {
                     file_.string(), key, expected);
 }
 
-void ConfigReader::read_flag(const OrderedJson& json, const char* key, bool& out) const {
+void ConfigReader::read_flag(const Json& json, const char* key, bool& out) const {
   const auto it = json.find(key);
   if (it == json.end()) {
     return;
@@ -88,13 +88,13 @@ void ConfigReader::read_flag(const OrderedJson& json, const char* key, bool& out
   out = it->is_boolean() && it->get<bool>();
 }
 
-bool ConfigReader::flag_of(const OrderedJson& token, const char* key) const {
+bool ConfigReader::flag_of(const Json& token, const char* key) const {
   bool flag = false;
   read_flag(token, key, flag);
   return flag;
 }
 
-NamedToken ConfigReader::named_token(const OrderedJson& json, std::string_view key) const {
+NamedToken ConfigReader::named_token(const Json& json, std::string_view key) const {
   if (json.is_string()) {
     return {{json.get<std::string>()}, true};
   }
@@ -108,7 +108,7 @@ NamedToken ConfigReader::named_token(const OrderedJson& json, std::string_view k
           false};
 }
 
-int32_t ConfigReader::id_of(const OrderedJson& json, std::string_view key) const {
+int32_t ConfigReader::id_of(const Json& json, std::string_view key) const {
   constexpr int64_t kMax = std::numeric_limits<int32_t>::max() - 1;
   const bool fits =
       json.is_number_integer() && json.get<int64_t>() >= 0 && json.get<int64_t>() <= kMax;
@@ -118,7 +118,7 @@ int32_t ConfigReader::id_of(const OrderedJson& json, std::string_view key) const
   return static_cast<int32_t>(json.get<int64_t>());
 }
 
-void ConfigReader::read_named(const OrderedJson& json) {
+void ConfigReader::read_named(const Json& json) {
   for (const auto& [key, member] : kNamedKeys) {
     const auto it = json.find(key);
     if (it == json.end()) {
@@ -135,11 +135,11 @@ void ConfigReader::read_named(const OrderedJson& json) {
   }
 }
 
-void ConfigReader::read_additional(const OrderedJson& list) {
+void ConfigReader::read_additional(const Json& list) {
   if (!list.is_array()) {
     fail("additional_special_tokens", "a list");
   }
-  for (const OrderedJson& item : list) {
+  for (const Json& item : list) {
     NamedToken token = named_token(item, "additional_special_tokens");
     const auto same = [&](const NamedToken& other) {
       return other.plain == token.plain && other.token.content == token.token.content;
@@ -150,7 +150,7 @@ void ConfigReader::read_additional(const OrderedJson& list) {
   }
 }
 
-void ConfigReader::read_added_decoder(const OrderedJson& decoder) {
+void ConfigReader::read_added_decoder(const Json& decoder) {
   if (!decoder.is_object()) {
     fail("added_tokens_decoder", "an object of ids and tokens");
   }
@@ -165,6 +165,9 @@ void ConfigReader::read_added_decoder(const OrderedJson& decoder) {
     flagged_[token.content] = token;
     config_.added.emplace_back(id, std::move(token));
   }
+  // The reference goes by the order of the file, which it writes sorted by id.
+  std::stable_sort(config_.added.begin(), config_.added.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
 }
 
 void ConfigReader::read_added_files() {
@@ -180,7 +183,7 @@ void ConfigReader::read_added_files() {
   if (!json || !json->contains("added_tokens")) {
     return;
   }
-  for (const OrderedJson& item : (*json)["added_tokens"]) {
+  for (const Json& item : (*json)["added_tokens"]) {
     if (!item.is_object() || !item.contains("id")) {
       fail("added_tokens", "objects with \"id\" and \"content\"");
     }

@@ -37,7 +37,7 @@ struct SlowLlamaConfig {
   std::optional<NamedToken> unk = NamedToken{{"<unk>"}, false};
   std::optional<NamedToken> sep, pad, cls, mask;
   std::vector<NamedToken> additional;
-  /// Tokens with their ids, in the order of the files; later ones replace earlier ones.
+  /// Tokens with their ids; of two with the same id or spelling the later one counts.
   std::vector<std::pair<int32_t, AddedToken>> added;
 
   /// All that are set, in the order in which they are added to the vocabulary.
