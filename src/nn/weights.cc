@@ -221,6 +221,9 @@ Tensor Weights::fetch(std::string_view name,
     if (!entry->is_contiguous()) {
       value = value.contiguous();
     }
+    if (value.dim() > 2 && format_of(name) == WeightFormat::kInt8Channel) {
+      value = dequantized(name, value);
+    }
   }
   if (value.is_floating_point()) {
     at::ScalarType target = options.dtype.value_or(value.scalar_type());
@@ -230,6 +233,14 @@ Tensor Weights::fetch(std::string_view name,
     value = value.to(target);
   }
   return value.to(options.device);
+}
+
+Tensor Weights::dequantized(std::string_view name, const Tensor& stored) const {
+  const std::string scale_name = std::string(name) + "_scale";
+  Tensor scale = fetch(scale_name, {stored.size(0), 1}, {}, true).to(at::kCPU, at::kFloat);
+  std::vector<int64_t> shape(static_cast<size_t>(stored.dim()), 1);
+  shape[0] = stored.size(0);
+  return stored.to(at::kFloat) * scale.view(shape);
 }
 
 void Weights::ignore(const std::string& pattern) const {

@@ -59,7 +59,8 @@ class Weights {
   /// Whether the checkpoint has `name` here; always false from scratch.
   bool has(std::string_view name) const;
   /// The tensor `name` of exactly `shape`, or a freshly initialised one. A missing or mis-shaped
-  /// name is recorded for `finish` and gives an uninitialised tensor of that shape.
+  /// name is recorded for `finish` and gives an uninitialised tensor of that shape. An int8 weight
+  /// of more than two axes (a convolution's) with `name`_scale [out, 1] beside it comes as floats.
   Tensor tensor(std::string_view name, at::IntArrayRef shape, Init init = {}) const;
   /// As `tensor`, but always fp32 on the CPU unless options().dtype says otherwise (norms, biases:
   /// small, and exact in the wider type).
@@ -85,6 +86,7 @@ class Weights {
       : store_(std::move(store)), path_(std::move(path)) {}
   std::string full(std::string_view name) const;
   Tensor fetch(std::string_view name, at::IntArrayRef shape, const Init& init, bool widen) const;
+  Tensor dequantized(std::string_view name, const Tensor& stored) const;
 
   std::shared_ptr<Store> store_;
   std::string path_;
