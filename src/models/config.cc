@@ -42,6 +42,25 @@ int64_t ConfigReader::positive(const char* key, int64_t fallback) const {
   return value->get<int64_t>();
 }
 
+std::vector<int64_t> ConfigReader::positives(const char* key,
+                                             const std::vector<int64_t>& fallback) const {
+  const io::Json* value = find(key);
+  if (value == nullptr) {
+    return fallback;
+  }
+  constexpr int64_t kMax = int64_t{1} << 31;
+  std::vector<int64_t> list;
+  bool good = value->is_array() && !value->empty() && value->size() <= 64;
+  for (size_t i = 0; good && i < value->size(); ++i) {
+    const io::Json& item = (*value)[i];
+    good = item.is_number_integer() && item.get<int64_t>() > 0 && item.get<int64_t>() <= kMax;
+    list.push_back(good ? item.get<int64_t>() : 0);
+  }
+  TESSERA_CHECK(good, CorruptFile, "{}: '{}' must be a list of positive integers, found {}",
+                source_, key, value->dump());
+  return list;
+}
+
 double ConfigReader::number(const char* key, double fallback) const {
   const io::Json* value = find(key);
   TESSERA_CHECK(value == nullptr || value->is_number(), CorruptFile,

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace tessera::models {
 
@@ -18,6 +19,8 @@ class ConfigReader {
 
   /// An integer in 1 … 2^31.
   int64_t positive(const char* key, int64_t fallback) const;
+  /// A list of 1 … 64 such integers.
+  std::vector<int64_t> positives(const char* key, const std::vector<int64_t>& fallback) const;
   double number(const char* key, double fallback) const;
   bool boolean(const char* key, bool fallback) const;
   std::string string(const char* key, const std::string& fallback) const;

@@ -11,11 +11,18 @@
 namespace tessera::models {
 
 extern const ModelInfo kLlama;
+extern const ModelInfo kPictureCodec;
+extern const ModelInfo kAudioCodec;
+extern const ModelInfo kSceneJudge;
+extern const ModelInfo kSpeechRecognizer;
+extern const ModelInfo kSpeakerJudge;
+extern const ModelInfo kMusicJudge;
 
 namespace {
 
 constexpr const ModelInfo* kModels[] = {
-    &kLlama,
+    &kLlama,        &kPictureCodec, &kAudioCodec, &kSceneJudge, &kSpeechRecognizer,
+    &kSpeakerJudge, &kMusicJudge,
 };
 
 std::string string_at(const io::Json& config, const char* key) {
