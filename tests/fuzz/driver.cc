@@ -34,6 +34,12 @@ extern "C" const char* __asan_default_options() {
   return "max_allocation_size_mb=1024:hard_rss_limit_mb=3072:allocator_may_return_null=0";
 }
 
+// UndefinedBehaviorSanitizer has its own runtime, which does not know the death callback.
+extern "C" const char* __ubsan_default_options();
+extern "C" const char* __ubsan_default_options() {
+  return "abort_on_error=1:print_stacktrace=1";
+}
+
 namespace {
 
 namespace fs = std::filesystem;

@@ -22,7 +22,8 @@ TensorTable read_golden(const std::string& name) {
 std::string little_endian(uint64_t value, int width) {
   std::string bytes;
   for (int i = 0; i < width; ++i) {
-    bytes += static_cast<char>(value >> (8 * i));
+    bytes += static_cast<char>(value & 0xFF);
+    value >>= 8;
   }
   return bytes;
 }
