@@ -6,6 +6,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <string>
 #include <vector>
@@ -21,9 +22,18 @@ inline const Json& expected_file(const std::string& name) {
   return all.at("files").at(name);
 }
 
-/// An empty folder for one test.
+/// An empty folder for one test, removed at the end. Tests may run at the same time, each in its
+/// own process.
 inline fs::path fresh_folder(const std::string& name) {
-  const fs::path folder = fs::path(testing::TempDir()) / ("tessera_" + name);
+  struct Root {
+    fs::path path = fs::path(testing::TempDir()) / fmt::format("tessera_io_{}", ::getpid());
+    ~Root() {
+      std::error_code ignored;
+      fs::remove_all(path, ignored);
+    }
+  };
+  static const Root root;
+  const fs::path folder = root.path / name;
   fs::remove_all(folder);
   fs::create_directories(folder);
   return folder;
