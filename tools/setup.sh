@@ -12,7 +12,7 @@ libtorch=$cache/libtorch-2.11.0
 log=$here/../build/setup.log
 
 build_packages="g++ cmake ninja-build ccache pkg-config libfmt-dev nlohmann-json3-dev libcli11-dev libyaml-cpp-dev
-  libpcre2-dev libutf8proc-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libavformat-dev libavcodec-dev libavutil-dev
+  libpcre2-dev libutf8proc-dev zlib1g-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libavformat-dev libavcodec-dev libavutil-dev
   libswresample-dev libavdevice-dev"
 fetch_packages="ca-certificates python3 python3-pip"
 bare_machine_mb=260  # what these packages and theirs weigh on a bare Debian 12, when apt has no lists to ask
