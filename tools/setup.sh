@@ -81,7 +81,7 @@ if [ -n "$missing" ]; then
     package_mb=$bare_machine_mb what="Debian packages"
   fi
   total_mb=$((total_mb + package_mb))
-  echo "  $what, about $package_mb MB to fetch, with ${as_root:+sudo }apt-get: $(tr '\n' ' ' <<<"$missing")" | fold -s -w 110 | sed '2,$s/^/    /' >&2
+  echo "  $what, about $package_mb MB to fetch, with ${as_root:+sudo }apt-get: $missing" | fold -s -w 110 | sed 's/ *$//; 2,$s/^/    /' >&2
   [ "$(free_mb /)" -gt $((package_mb * 5)) ] || die "the disk has $(free_mb /) MB free, the packages need about $((package_mb * 5)) MB"
 fi
 if [ -n "$missing_wheels" ]; then
@@ -97,23 +97,21 @@ echo "  about $((total_mb / 300 + 1)) to $((total_mb / 120 + 2)) minutes, by the
 # ---- Debian packages ----
 mkdir -p "$(dirname "$log")"
 apt() {  # apt-get with its talk in the log and its progress on one line
-  local shown=$SECONDS text kind name percent
-  # shellcheck disable=SC2086
+  local shown=$SECONDS kind name percent
+  # Progress needs a descriptor of its own (apt makes it non-blocking, which breaks the packages' scripts on stdout),
+  # and sudo closes those above 2: hence the inner shell.
+  # shellcheck disable=SC2016
   $as_root env DEBIAN_FRONTEND=noninteractive ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
-    apt-get -q -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 -o APT::Status-Fd=1 "$@" </dev/null 2>&1 |
-    while IFS= read -r text; do
-      case $text in
-        dlstatus:* | pmstatus:*)
-          IFS=: read -r kind name percent _ <<<"$text"
-          [ "$kind" = dlstatus ] && name=fetching || name="installing $name"
-          if [ -t 2 ]; then
-            printf '\rDebian packages: %3.0f %%  %s\033[K' "$percent" "$name" >&2
-          elif [ $((SECONDS - shown)) -ge 10 ]; then
-            shown=$SECONDS
-            printf 'Debian packages: %3.0f %%  %s\n' "$percent" "$name" >&2
-          fi ;;
-        *) echo "$text" >>"$log" ;;
-      esac
+    bash -c 'exec 3>&1 >>"$0" 2>&1; exec apt-get -q -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 -o APT::Status-Fd=3 "$@"' \
+    "$log" "$@" </dev/null |
+    while IFS=: read -r kind name percent _; do
+      case $kind in dlstatus) name=fetching ;; pmstatus) name="installing $name" ;; *) continue ;; esac
+      if [ -t 2 ]; then
+        printf '\rDebian packages: %3.0f %%  %s\033[K' "$percent" "$name" >&2
+      elif [ $((SECONDS - shown)) -ge 10 ]; then
+        shown=$SECONDS
+        printf 'Debian packages: %3.0f %%  %s\n' "$percent" "$name" >&2
+      fi
     done
 }
 explain_apt() {
