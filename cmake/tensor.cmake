@@ -1,0 +1,50 @@
+# Everything that needs libtorch: one static library with one precompiled header, wrapped as libtessera.so,
+# which the program opens when a command needs it.
+if(NOT TESSERA_LIBTORCH)
+  set(cache $ENV{TESSERA_CACHE})
+  if(NOT cache)
+    set(cache $ENV{XDG_CACHE_HOME})
+    if(NOT cache)
+      set(cache $ENV{HOME}/.cache)
+    endif()
+    set(cache ${cache}/tessera)
+  endif()
+  set(TESSERA_LIBTORCH ${cache}/libtorch-2.11.0)
+endif()
+if(NOT EXISTS ${TESSERA_LIBTORCH}/lib/libtorch_cpu.so)
+  message(FATAL_ERROR "libtorch not found in ${TESSERA_LIBTORCH}; run `make setup`, or pass -DTESSERA_LIBTORCH=FOLDER")
+endif()
+
+# Link libtorch_cpu and c10 only; the CUDA side is opened at run time. libtorch's include folder also holds
+# other versions of fmt, protobuf and pybind11, hence -idirafter: Debian's come first.
+add_library(tessera_torch INTERFACE)
+target_compile_options(tessera_torch INTERFACE
+  "SHELL:-idirafter ${TESSERA_LIBTORCH}/include"
+  "SHELL:-idirafter ${TESSERA_LIBTORCH}/include/torch/csrc/api/include"
+  -fopenmp)  # without it at::parallel_for silently runs on one thread
+# libgomp comes from libtorch: the linker must not add the system's (two OpenMP pools in one process).
+target_link_libraries(tessera_torch INTERFACE ${TESSERA_LIBTORCH}/lib/libtorch_cpu.so
+  ${TESSERA_LIBTORCH}/lib/libc10.so ${TESSERA_LIBTORCH}/lib/libgomp.so.1)
+
+set(tensor_sources)
+foreach(room ops nn models pipelines train compress serve cli/tensor)
+  file(GLOB_RECURSE found CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${room}/*.cc)
+  list(APPEND tensor_sources ${found})
+endforeach()
+list(FILTER tensor_sources EXCLUDE REGEX "src/train/world/")
+add_library(tessera_tensor STATIC ${tensor_sources})
+target_link_libraries(tessera_tensor PUBLIC tessera_text tessera_torch PkgConfig::YAML)
+target_precompile_headers(tessera_tensor PRIVATE <torch/nn/module.h>)
+
+# CPU kernels: one object file an instruction set, chosen once at start-up (ops/cpu/dispatch.cc).
+file(GLOB_RECURSE avx2 CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/ops/cpu/*_avx2.cc)
+file(GLOB_RECURSE avx512 CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/ops/cpu/*_avx512.cc)
+set_source_files_properties(${avx2} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c" SKIP_PRECOMPILE_HEADERS ON)
+# GCC 12 warns of its own intrinsics headers.
+set_source_files_properties(${avx512} PROPERTIES
+  COMPILE_OPTIONS "-Wno-uninitialized;-Wno-maybe-uninitialized;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mfma;-mf16c" SKIP_PRECOMPILE_HEADERS ON)
+
+file(GLOB library_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/tensor/library.cc)
+add_library(tessera SHARED ${library_sources})
+target_link_libraries(tessera PRIVATE -Wl,--whole-archive tessera_tensor -Wl,--no-whole-archive)
+set_target_properties(tessera PROPERTIES BUILD_RPATH "${TESSERA_LIBTORCH}/lib" INSTALL_RPATH "$ORIGIN")

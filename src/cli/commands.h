@@ -1,0 +1,87 @@
+// Options of every command, and the table through which the program calls those that need libtorch.
+// The program parses; libtessera.so works. Commands throw; main() turns errors into messages and
+// exit codes.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tessera::cli {
+
+/// What all commands share.
+struct CommonOptions {
+  bool json = false;
+  int threads = 0;  // 0 = physical cores
+  std::string device = "cpu";
+  std::string dtype;  // empty: as stored
+  uint64_t seed = 0;
+};
+
+struct TokenizeOptions : CommonOptions {
+  std::string model;
+  std::vector<std::string> texts;  // empty: lines of stdin
+  bool decode = false;
+  bool no_special = false;
+};
+
+struct GenerateOptions : CommonOptions {
+  std::string model;
+  std::vector<std::string> prompts;  // empty: stdin
+  std::string prompts_file;          // one prompt a line
+  int64_t max_new_tokens = 128;
+  bool greedy = false;
+  std::optional<double> temperature, top_p, min_p, repetition_penalty;
+  std::optional<int64_t> top_k;
+  bool echo = false;  // print the prompt too
+};
+
+struct ForwardOptions : CommonOptions {
+  std::string model;
+  std::string entry = "forward";
+  std::string in;
+  std::string out;
+  std::string taps;
+  bool reference_quirks = false;
+};
+
+struct InspectOptions : CommonOptions {
+  std::string model;
+  bool entries = false;
+  bool tensors = false;
+};
+
+struct BenchOptions : CommonOptions {
+  double seconds = 1.0;  // time spent on each measurement
+};
+
+struct BenchGenerateOptions : CommonOptions {
+  std::string model;
+  int64_t prompt = 128;
+  int64_t generate = 64;
+  int64_t batch = 1;
+  std::string random;  // "1.1b": random weights of that shape instead of a folder
+};
+
+/// Changes when a struct above does: program and library must be of one build.
+constexpr int kCommandsAbi = 1;
+
+struct TensorCommands {
+  int abi;
+  int (*generate)(const GenerateOptions&);
+  int (*forward)(const ForwardOptions&);
+  int (*inspect)(const InspectOptions&);
+  int (*bench_machine)(const BenchOptions&);
+  int (*bench_generate)(const BenchGenerateOptions&);
+};
+
+/// Opens libtessera.so beside the program (or in ../lib/tessera) and returns its table. Throws
+/// NotFound or Io with what to do.
+const TensorCommands& tensor_commands();
+
+/// Light commands, in the program itself.
+int run_tokenize(const TokenizeOptions& options);
+int run_doctor(const CommonOptions& options);
+
+}  // namespace tessera::cli

@@ -1,0 +1,277 @@
+// The command line: options, help with examples, exit codes. Commands that need tensors run in
+// libtessera.so.
+#include "cli/commands.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/progress.h"
+#include "core/strings.h"
+
+#include <CLI/CLI.hpp>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+
+namespace tessera::cli {
+namespace {
+
+constexpr const char* kVersion = TESSERA_VERSION;
+
+struct Globals {
+  bool quiet = false;
+  bool verbose = false;
+  std::string progress;
+};
+
+// All option values live here while CLI11 holds references to them.
+struct Options {
+  Globals globals;
+  TokenizeOptions tokenize;
+  GenerateOptions generate;
+  ForwardOptions forward;
+  InspectOptions inspect;
+  BenchOptions bench_machine;
+  BenchGenerateOptions bench_generate;
+  CommonOptions doctor;
+};
+
+void add_tensor_options(CLI::App* app, CommonOptions& options) {
+  app->add_option("-t,--threads", options.threads, "CPU threads (0 = physical cores)")
+      ->envname("TESSERA_THREADS")
+      ->check(CLI::Range(0, 4096));
+  app->add_option("--device", options.device, "cpu or cuda")
+      ->envname("TESSERA_DEVICE")
+      ->capture_default_str();
+  app->add_option("--dtype", options.dtype, "fp32, bf16 or fp16; default: as stored")
+      ->envname("TESSERA_DTYPE");
+}
+
+void add_model(CLI::App* app, std::string& model, bool positional) {
+  const char* text = "model folder, file or hub-cache name (org/name)";
+  app->add_option(positional ? "-m,--model,model" : "-m,--model", model, text)
+      ->envname("TESSERA_MODEL");
+}
+
+void require_model(const std::string& model) {
+  TESSERA_CHECK(!model.empty(), InvalidArgument, "no model given; pass a folder with -m FOLDER");
+}
+
+void add_tokenize(CLI::App& app, Options& o) {
+  CLI::App* command = app.add_subcommand("tokenize", "Text to token ids, and back");
+  TokenizeOptions& options = o.tokenize;
+  add_model(command, options.model, true);
+  command->add_option("--text", options.texts,
+                      "text to encode; may repeat (default: lines of stdin)");
+  command->add_flag("--decode", options.decode, "read lists of ids, print text");
+  command->add_flag("--no-special", options.no_special, "add no BOS or EOS");
+  command->add_flag("--json", options.json, "JSON strings in and JSON lists out, one a line");
+  command->footer(
+      "Examples:\n"
+      "  tessera tokenize models/llama --text \"Hello world\"\n"
+      "  echo '\"Hello\\u2028world\"' | tessera tokenize models/llama --json\n"
+      "  echo '[1, 15043]' | tessera tokenize models/llama --json --decode");
+  command->final_callback([&o] {
+    require_model(o.tokenize.model);
+    run_tokenize(o.tokenize);
+  });
+}
+
+void add_generate(CLI::App& app, Options& o) {
+  CLI::App* command = app.add_subcommand("generate", "Continue text with a language model");
+  GenerateOptions& options = o.generate;
+  add_model(command, options.model, false);
+  command->add_option("prompt", options.prompts, "prompts (default: all of stdin as one)");
+  command->add_option("-f,--file", options.prompts_file, "file with one prompt a line");
+  command->add_option("-n,--max-new-tokens", options.max_new_tokens, "most tokens to add")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_flag("--greedy", options.greedy, "always the most likely token");
+  command->add_option("--temp,--temperature", options.temperature,
+                      "sampling temperature; 0 = greedy");
+  command->add_option("--top-k", options.top_k, "sample among the k most likely (0 = off)");
+  command->add_option("--top-p", options.top_p, "sample within this probability mass");
+  command->add_option("--min-p", options.min_p, "drop tokens below this share of the best");
+  command->add_option("--repetition-penalty", options.repetition_penalty,
+                      "above 1 avoids repeating");
+  command->add_option("-s,--seed", options.seed, "seed of the draw")->envname("TESSERA_SEED");
+  command->add_flag("--echo", options.echo, "print the prompt too");
+  command->add_flag("--json", options.json, "one JSON object a prompt: text, ids, reason, speed");
+  add_tensor_options(command, options);
+  command->footer(
+      "Sampling defaults come from the model's generation_config.json.\n"
+      "Examples:\n"
+      "  tessera generate -m models/llama \"Once upon a time\"\n"
+      "  tessera generate -m org/name -f prompts.txt --temp 0.8 --seed 7 --json");
+  command->final_callback([&o] {
+    require_model(o.generate.model);
+    tensor_commands().generate(o.generate);
+  });
+}
+
+void add_forward(CLI::App& app, Options& o) {
+  CLI::App* command =
+      app.add_subcommand("forward", "Run one entry of a model on tensors from a file");
+  ForwardOptions& options = o.forward;
+  add_model(command, options.model, true);
+  command->add_option("--entry", options.entry, "entry name; see `tessera inspect MODEL --entries`")
+      ->capture_default_str();
+  command->add_option("--in", options.in, "safetensors file with the inputs")->required();
+  command->add_option("--out", options.out, "safetensors file for the outputs")->required();
+  command->add_option("--taps", options.taps,
+                      "also write outputs of submodules whose names match this regex");
+  command->add_option("-s,--seed", options.seed, "seed")->envname("TESSERA_SEED");
+  command->add_flag("--reference-quirks", options.reference_quirks,
+                    "match known defects of the reference");
+  add_tensor_options(command, options);
+  command->footer(
+      "Example:\n"
+      "  tessera forward models/llama --in in.safetensors --out out.safetensors --dtype fp32 "
+      "--taps 'layers\\.[01]$'");
+  command->final_callback([&o] {
+    require_model(o.forward.model);
+    tensor_commands().forward(o.forward);
+  });
+}
+
+void add_inspect(CLI::App& app, Options& o) {
+  CLI::App* command =
+      app.add_subcommand("inspect", "What a model is: architecture, sizes, entries, tensors");
+  InspectOptions& options = o.inspect;
+  add_model(command, options.model, true);
+  command->add_flag("--entries", options.entries, "functions that `tessera forward` can run");
+  command->add_flag("--tensors", options.tensors, "names, types and shapes of all tensors");
+  command->add_flag("--json", options.json, "JSON");
+  command->footer(
+      "Examples:\n  tessera inspect models/llama\n  tessera inspect models/llama --entries --json");
+  command->final_callback([&o] {
+    require_model(o.inspect.model);
+    tensor_commands().inspect(o.inspect);
+  });
+}
+
+void add_bench(CLI::App& app, Options& o) {
+  CLI::App* bench = app.add_subcommand("bench", "Measure this machine and models on it");
+  bench->require_subcommand(1);
+  CLI::App* machine =
+      bench->add_subcommand("machine", "Measured peaks: memory read speed, arithmetic by type");
+  machine->add_option("--seconds", o.bench_machine.seconds, "time for each measurement")
+      ->capture_default_str();
+  machine->add_flag("--json", o.bench_machine.json, "JSON");
+  add_tensor_options(machine, o.bench_machine);
+  machine->final_callback([&o] { tensor_commands().bench_machine(o.bench_machine); });
+
+  CLI::App* generate =
+      bench->add_subcommand("generate", "Prefill and decode speed of a language model");
+  BenchGenerateOptions& options = o.bench_generate;
+  add_model(generate, options.model, true);
+  generate->add_option("--random", options.random,
+                       "random weights of a named shape instead of a model: 1.1b");
+  generate->add_option("--prompt", options.prompt, "prompt tokens")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  generate->add_option("--gen", options.generate, "tokens to generate")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  generate->add_option("--batch", options.batch, "sequences at once")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  generate->add_flag("--json", options.json, "JSON");
+  add_tensor_options(generate, options);
+  generate->footer(
+      "Examples:\n  tessera bench generate models/llama --prompt 512 --gen 64 --json\n"
+      "  tessera bench generate --random 1.1b --dtype bf16");
+  generate->final_callback([&o] {
+    TESSERA_CHECK(!o.bench_generate.model.empty() || !o.bench_generate.random.empty(),
+                  InvalidArgument, "no model given; pass a folder, or --random 1.1b");
+    tensor_commands().bench_generate(o.bench_generate);
+  });
+}
+
+void add_doctor(CLI::App& app, Options& o) {
+  CLI::App* command =
+      app.add_subcommand("doctor", "What is installed, what is missing, how to get it");
+  command->add_flag("--json", o.doctor.json, "JSON");
+  command->final_callback([&o] { run_doctor(o.doctor); });
+}
+
+void apply(const Globals& globals) {
+  if (globals.quiet) {
+    log::set_level(log::Level::kError);
+    set_progress_mode(ProgressMode::kOff);
+    setenv("TESSERA_LOG", "error", 1);  // the library has its own copy of the logger
+    setenv("TESSERA_PROGRESS", "off", 1);
+  } else if (globals.verbose) {
+    log::set_level(log::Level::kDebug);
+    setenv("TESSERA_LOG", "debug", 1);
+  }
+  if (!globals.progress.empty()) {
+    setenv("TESSERA_PROGRESS", globals.progress.c_str(), 1);
+  }
+}
+
+std::string suggestion(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') {
+    return {};
+  }
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(command->get_name());
+    if (names.back() == argv[1]) {
+      return {};
+    }
+  }
+  const auto near = closest_match(argv[1], names);
+  return near ? "; did you mean `tessera " + *near + "`?" : "; see `tessera --help`";
+}
+
+int run(int argc, char** argv) {
+  Options options;
+  CLI::App app{"tessera: text, pictures, speech and music as tokens of one sequence", "tessera"};
+  app.set_version_flag("--version", std::string("tessera ") + kVersion);
+  app.require_subcommand(1);
+  app.set_help_all_flag("--help-all", "help of all commands");
+  app.add_flag("-q,--quiet", options.globals.quiet, "errors only, no progress");
+  app.add_flag("-v,--verbose", options.globals.verbose, "details on stderr");
+  app.add_option("--progress", options.globals.progress, "auto, plain, json or off")
+      ->check(CLI::IsMember({"auto", "plain", "json", "off"}));
+  app.fallthrough();
+  app.parse_complete_callback([&options] { apply(options.globals); });
+  app.footer(
+      "Exit codes: 0 ok, 2 usage, 3 not found, 4 bad file, 5 unsupported, 6 out of memory, 7 i/o, "
+      "70 internal, 130 interrupted.\n"
+      "Every command has --help with examples; results go to stdout, everything else to stderr.");
+  add_generate(app, options);
+  add_tokenize(app, options);
+  add_inspect(app, options);
+  add_forward(app, options);
+  add_bench(app, options);
+  add_doctor(app, options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "error: %s%s\n", error.what(), suggestion(app, argc, argv).c_str());
+    return static_cast<int>(ErrorCode::kInvalidArgument);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace tessera::cli
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe shows as a write error
+  try {
+    return tessera::cli::run(argc, argv);
+  } catch (const tessera::Error& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return static_cast<int>(error.code());
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "error: out of memory\n");
+    return static_cast<int>(tessera::ErrorCode::kOutOfMemory);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: internal: %s\n", error.what());
+    return static_cast<int>(tessera::ErrorCode::kInternal);
+  }
+}

@@ -1,0 +1,83 @@
+// `tessera bench machine` and `tessera bench generate`.
+#include "pipelines/bench.h"
+
+#include "cli/tensor/common.h"
+#include "core/error.h"
+#include "models/registry.h"
+
+#include <cstdio>
+
+namespace tessera::cli {
+namespace {
+
+// Published sizes with random weights, for measuring without a checkpoint.
+io::Json named_shape(const std::string& name) {
+  TESSERA_CHECK(name == "1.1b", InvalidArgument, "--random {}: expected 1.1b", name);
+  return {{"architectures", {"LlamaForCausalLM"}},
+          {"model_type", "llama"},
+          {"vocab_size", 32000},
+          {"hidden_size", 2048},
+          {"intermediate_size", 5632},
+          {"num_hidden_layers", 22},
+          {"num_attention_heads", 32},
+          {"num_key_value_heads", 4},
+          {"max_position_embeddings", 2048},
+          {"rms_norm_eps", 1e-5}};
+}
+
+std::shared_ptr<nn::SequenceModel> open_model(const BenchGenerateOptions& options,
+                                              const nn::LoadOptions& load) {
+  std::shared_ptr<nn::Model> model;
+  if (options.random.empty()) {
+    model = models::load_model(models::open_folder(options.model), load);
+  } else {
+    const models::ModelFolder folder{
+        .path = options.random, .config = named_shape(options.random), .generation_config = {}};
+    model = models::find_model(folder).load(folder, nn::Weights::from_scratch(0, load));
+  }
+  const auto sequence = std::dynamic_pointer_cast<nn::SequenceModel>(model);
+  TESSERA_CHECK(sequence != nullptr, Unsupported, "bench generate: this model does not generate");
+  return sequence;
+}
+
+void print(const io::Json& result, bool json) {
+  if (json) {
+    std::printf("%s\n", result.dump().c_str());
+    return;
+  }
+  for (const auto& [key, value] : result.items()) {
+    if (value.is_number_float()) {
+      std::printf("%-20s %.2f\n", key.c_str(), value.get<double>());
+    } else {
+      std::printf("%-20s %s\n", key.c_str(),
+                  value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+    }
+  }
+}
+
+}  // namespace
+
+int run_bench_machine(const BenchOptions& options) {
+  translate_torch_errors([&] {
+    prepare(options);
+    print(pipelines::measure_machine(options.seconds), options.json);
+  });
+  return 0;
+}
+
+int run_bench_generate(const BenchGenerateOptions& options) {
+  translate_torch_errors([&] {
+    const nn::LoadOptions load = prepare(options);
+    const std::shared_ptr<nn::SequenceModel> model = open_model(options, load);
+    const io::Json machine = pipelines::measure_machine(0.3);
+    io::Json result =
+        pipelines::measure_generation(*model, options.prompt, options.generate, options.batch,
+                                      machine["read_gb_s"].get<double>());
+    result["model"] = options.random.empty() ? options.model : "random " + options.random;
+    result["dtype"] = options.dtype.empty() ? "stored" : options.dtype;
+    print(result, options.json);
+  });
+  return 0;
+}
+
+}  // namespace tessera::cli

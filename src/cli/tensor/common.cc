@@ -1,0 +1,99 @@
+#include "cli/tensor/common.h"
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/strings.h"
+#include "io/safetensors.h"
+
+#include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+
+namespace tessera::cli {
+namespace {
+
+// Hyper-threads share their core's vector units, so one thread a core is best for arithmetic.
+int physical_cores() {
+  std::set<std::string> cores;
+  std::ifstream info("/proc/cpuinfo");
+  std::string package;
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("physical id")) {
+      package = line;
+    } else if (line.starts_with("core id")) {
+      cores.insert(package + line);
+    }
+  }
+  const int logical = std::max(1, at::get_num_threads());
+  return cores.empty() ? logical : std::min<int>(logical, static_cast<int>(cores.size()));
+}
+
+at::ScalarType dtype_named(const std::string& name) {
+  if (name == "fp32" || name == "float32") {
+    return at::kFloat;
+  }
+  if (name == "bf16" || name == "bfloat16") {
+    return at::kBFloat16;
+  }
+  if (name == "fp16" || name == "float16") {
+    return at::kHalf;
+  }
+  if (name == "fp64" || name == "float64") {
+    return at::kDouble;
+  }
+  throw InvalidArgument("--dtype {}: expected fp32, bf16, fp16 or fp64", name);
+}
+
+}  // namespace
+
+nn::LoadOptions prepare(const CommonOptions& options) {
+  at::set_num_threads(options.threads > 0 ? options.threads : physical_cores());
+  nn::LoadOptions load;
+  if (!options.dtype.empty()) {
+    load.dtype = dtype_named(options.dtype);
+  }
+  TESSERA_CHECK(options.device == "cpu", Unsupported, "--device {}: this build knows cpu",
+                options.device);
+  return load;
+}
+
+nn::NamedTensors read_tensors(const io::fs::path& path) {
+  nn::NamedTensors tensors;
+  const io::Checkpoint file = io::Checkpoint::open(path);
+  for (const auto& [name, entry] : file.tensors()) {
+    tensors[name] = nn::tensor_of(entry).clone();
+  }
+  return tensors;
+}
+
+void write_tensors(const io::fs::path& path, const nn::NamedTensors& tensors) {
+  std::vector<io::TensorView> list;
+  std::vector<at::Tensor> keep;
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor host = tensor.cpu().contiguous();
+    keep.push_back(host);
+    list.push_back(
+        {.name = name,
+         .dtype = nn::io_dtype(host.scalar_type()),
+         .shape = host.sizes().vec(),
+         .bytes = {static_cast<const std::byte*>(host.const_data_ptr()), host.nbytes()}});
+  }
+  io::write_safetensors(path, list);
+}
+
+void translate_torch_errors(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const c10::OutOfMemoryError& error) {
+    log::debug("{}", error.what());
+    throw OutOfMemory("out of memory: {}", split(error.what_without_backtrace(), '\n').front());
+  } catch (const c10::Error& error) {
+    log::debug("{}", error.what());
+    throw Internal("{}", split(error.what_without_backtrace(), '\n').front());
+  }
+}
+
+}  // namespace tessera::cli

@@ -1,0 +1,24 @@
+// libtessera.so's own translation unit: the table of commands that the program asks for.
+#include "cli/commands.h"
+
+namespace tessera::cli {
+
+int run_generate(const GenerateOptions& options);
+int run_forward(const ForwardOptions& options);
+int run_inspect(const InspectOptions& options);
+int run_bench_machine(const BenchOptions& options);
+int run_bench_generate(const BenchGenerateOptions& options);
+
+}  // namespace tessera::cli
+
+extern "C" __attribute__((visibility("default"))) const tessera::cli::TensorCommands*
+tessera_commands() {
+  using namespace tessera::cli;  // NOLINT(google-build-using-namespace): one function
+  static const TensorCommands table{.abi = kCommandsAbi,
+                                    .generate = run_generate,
+                                    .forward = run_forward,
+                                    .inspect = run_inspect,
+                                    .bench_machine = run_bench_machine,
+                                    .bench_generate = run_bench_generate};
+  return &table;
+}

@@ -1,0 +1,38 @@
+// What model files share: typed access to config.json, and the entries of every causal language
+// model.
+#pragma once
+
+#include "models/registry.h"
+
+#include <cstdint>
+#include <string>
+
+namespace tessera::models {
+
+/// Reads typed values of a JSON object; null counts as absent; a wrong type throws CorruptFile
+/// naming the key. Unknown keys are no error: published files hold many.
+class ConfigReader {
+ public:
+  ConfigReader(const io::Json& json, std::string source)
+      : json_(json), source_(std::move(source)) {}
+
+  /// An integer in 1 … 2^31.
+  int64_t positive(const char* key, int64_t fallback) const;
+  double number(const char* key, double fallback) const;
+  bool boolean(const char* key, bool fallback) const;
+  std::string string(const char* key, const std::string& fallback) const;
+
+ private:
+  const io::Json* find(const char* key) const;
+  const io::Json& json_;
+  std::string source_;
+};
+
+/// `forward` and `generate` with transformers' names.
+std::vector<nn::Entry> language_model_entries();
+nn::NamedTensors run_language_model_entry(nn::SequenceModel& model,
+                                          const ModelFolder& folder,
+                                          std::string_view entry,
+                                          const nn::NamedTensors& inputs);
+
+}  // namespace tessera::models

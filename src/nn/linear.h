@@ -1,0 +1,60 @@
+// The one Linear: y = x Wᵀ + b. How its weight is stored (fp32, bf16, fp16, int8 per channel …) is
+// a state that the Weights cursor chooses; callers never see it.
+#pragma once
+
+#include "nn/module.h"
+
+namespace tessera::nn {
+
+struct LinearOptions {
+  bool bias = false;
+  Init init = {};
+};
+
+class Linear : public Module {
+ public:
+  /// Takes `weight` [out, in] (and `weight_scale` when quantised) and `bias` [out] from the cursor.
+  Linear(const Weights& weights, int64_t in, int64_t out, LinearOptions options = {});
+  /// A head tied to an embedding table [out, in].
+  Linear(const Weights& weights, Tensor tied_weight);
+
+  /// [..., in] -> [..., out]. On the CPU activations are fp32 whatever the weight's dtype.
+  Tensor forward(const Tensor& x) const;
+
+  const Tensor& weight() const { return weight_; }
+  int64_t in_features() const { return weight_.size(1); }
+  int64_t out_features() const { return weight_.size(0); }
+
+ private:
+  Tensor product(const Tensor& x) const;
+
+  Tensor weight_;  // [out, in], any storage dtype
+  Tensor scale_;   // [out] fp32 for int8, else undefined
+  Tensor bias_;    // [out] or undefined
+};
+
+/// Token or position table. Lookup gives fp32 on the CPU.
+class Embedding : public Module {
+ public:
+  Embedding(const Weights& weights, int64_t count, int64_t width, Init init = {});
+  /// i64 [...] -> [..., width].
+  Tensor forward(const Tensor& ids) const;
+  const Tensor& weight() const { return weight_; }
+
+ private:
+  Tensor weight_;
+};
+
+/// Root-mean-square norm (arXiv 1910.07467): x · rsqrt(mean(x²) + eps) · weight over the last
+/// dimension, the mean in fp32, cast back before the weight as the Llama reference does.
+class RMSNorm : public Module {
+ public:
+  RMSNorm(const Weights& weights, int64_t width, double epsilon);
+  Tensor forward(const Tensor& x) const;
+
+ private:
+  Tensor weight_;
+  double epsilon_;
+};
+
+}  // namespace tessera::nn

@@ -1,0 +1,56 @@
+// What every model offers (entries by name), and what every model that continues a sequence offers
+// beside.
+#pragma once
+
+#include "nn/cache.h"
+#include "nn/module.h"
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tessera::nn {
+
+/// One input or output of an entry, for `inspect --entries`.
+struct Port {
+  std::string name;
+  std::string type;  // "i64 [B, T]"
+  bool optional = false;
+};
+
+/// A named function NamedTensors -> NamedTensors with the reference implementation's names.
+struct Entry {
+  std::string name;
+  std::vector<Port> inputs;
+  std::vector<Port> outputs;
+  std::string note;  // one line for people
+};
+
+class Model : public Module {
+ public:
+  using Module::Module;
+  /// Runs an entry. Inputs have been checked against its ports.
+  virtual NamedTensors run(std::string_view entry, const NamedTensors& inputs) = 0;
+};
+
+/// Tokens of one step and where they stand.
+struct Step {
+  Tensor ids;              // i64 [B, T]
+  Tensor positions;        // i64 [B, T]; undefined: past … past + T - 1
+  Tensor key_mask;         // [B, past + T], 0 = padding; undefined: no padding
+  bool last_only = false;  // logits of the last token alone
+};
+
+class SequenceModel : public Model {
+ public:
+  using Model::Model;
+  /// Logits fp32 [B, T or 1, vocab]; `cache` null: a whole sequence without state.
+  virtual Tensor step(const Step& step, Cache* cache) = 0;
+  virtual std::unique_ptr<Cache> make_cache() const = 0;
+  virtual int64_t vocab_size() const = 0;
+  /// Longest sequence that it was made for; 0 = no limit.
+  virtual int64_t max_positions() const = 0;
+};
+
+}  // namespace tessera::nn

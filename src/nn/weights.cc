@@ -1,0 +1,283 @@
+// Cursor over a checkpoint or a seeded initialiser. Tensors are views of the copy-on-write map, so
+// opening a model reads nothing; conversion (dtype, device) copies one tensor at a time.
+#include "nn/weights.h"
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/random.h"
+#include "core/strings.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/full.h>
+
+#include <algorithm>
+#include <regex>
+#include <set>
+
+namespace tessera::nn {
+namespace {
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) {
+    text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+  }
+  return text + "]";
+}
+
+// The first few of a list of complaints, and how many more there are.
+std::string summary(const std::vector<std::string>& lines) {
+  constexpr size_t kShown = 8;
+  std::string text;
+  for (size_t i = 0; i < std::min(lines.size(), kShown); ++i) {
+    text += (i > 0 ? "; " : "") + lines[i];
+  }
+  if (lines.size() > kShown) {
+    text += fmt::format("; and {} more", lines.size() - kShown);
+  }
+  return text;
+}
+
+}  // namespace
+
+struct Weights::Store {
+  std::optional<io::Checkpoint> checkpoint;
+  uint64_t seed = 0;
+  LoadOptions options;
+  WeightFormat format = WeightFormat::kNone;
+  std::set<std::string> used;
+  std::vector<std::string> missing;
+  std::vector<std::string> misshaped;
+  std::vector<std::string> ignored;
+};
+
+at::ScalarType scalar_type(io::DType dtype) {
+  switch (dtype) {
+    case io::DType::kF64:
+      return at::kDouble;
+    case io::DType::kF32:
+      return at::kFloat;
+    case io::DType::kF16:
+      return at::kHalf;
+    case io::DType::kBF16:
+      return at::kBFloat16;
+    case io::DType::kF8E4M3:
+      return at::kFloat8_e4m3fn;
+    case io::DType::kF8E5M2:
+      return at::kFloat8_e5m2;
+    case io::DType::kI64:
+      return at::kLong;
+    case io::DType::kI32:
+      return at::kInt;
+    case io::DType::kI16:
+      return at::kShort;
+    case io::DType::kI8:
+      return at::kChar;
+    case io::DType::kU8:
+      return at::kByte;
+    case io::DType::kBool:
+      return at::kBool;
+  }
+  throw Internal("unknown dtype {}", static_cast<int>(dtype));
+}
+
+io::DType io_dtype(at::ScalarType type) {
+  switch (type) {
+    case at::kDouble:
+      return io::DType::kF64;
+    case at::kFloat:
+      return io::DType::kF32;
+    case at::kHalf:
+      return io::DType::kF16;
+    case at::kBFloat16:
+      return io::DType::kBF16;
+    case at::kLong:
+      return io::DType::kI64;
+    case at::kInt:
+      return io::DType::kI32;
+    case at::kShort:
+      return io::DType::kI16;
+    case at::kChar:
+      return io::DType::kI8;
+    case at::kByte:
+      return io::DType::kU8;
+    case at::kBool:
+      return io::DType::kBool;
+    default:
+      throw Unsupported("tensors of type {} cannot be written", c10::toString(type));
+  }
+}
+
+Tensor tensor_of(const io::TensorEntry& entry) {
+  const auto options = at::TensorOptions().dtype(scalar_type(entry.dtype));
+  if (entry.count() == 0) {
+    return at::empty(entry.shape, options);
+  }
+  // The deleter owns the map.
+  return at::from_blob(
+      entry.data, entry.shape, entry.strides,
+      [owner = entry.owner](void*) mutable { owner.reset(); }, options);
+}
+
+Weights Weights::from_checkpoint(io::Checkpoint checkpoint, LoadOptions options) {
+  auto store = std::make_shared<Store>();
+  store->checkpoint = std::move(checkpoint);
+  store->options = options;
+  return Weights(std::move(store), "");
+}
+
+Weights Weights::from_scratch(uint64_t seed, LoadOptions options) {
+  auto store = std::make_shared<Store>();
+  store->seed = seed;
+  store->options = options;
+  return Weights(std::move(store), "");
+}
+
+Weights Weights::child(std::string_view name) const {
+  return Weights(store_, full(name));
+}
+
+std::string Weights::full(std::string_view name) const {
+  return path_.empty() ? std::string(name) : path_ + "." + std::string(name);
+}
+
+const LoadOptions& Weights::options() const {
+  return store_->options;
+}
+
+bool Weights::is_scratch() const {
+  return !store_->checkpoint.has_value();
+}
+
+bool Weights::has(std::string_view name) const {
+  return !is_scratch() && store_->checkpoint->find(full(name)) != nullptr;
+}
+
+Tensor Weights::tensor(std::string_view name, at::IntArrayRef shape, Init init) const {
+  return fetch(name, shape, init, false);
+}
+
+Tensor Weights::small_tensor(std::string_view name, at::IntArrayRef shape, Init init) const {
+  return fetch(name, shape, init, true);
+}
+
+Tensor Weights::raw(std::string_view name) const {
+  const io::TensorEntry* entry = is_scratch() ? nullptr : store_->checkpoint->find(full(name));
+  if (entry == nullptr) {
+    return {};
+  }
+  store_->used.insert(full(name));
+  return tensor_of(*entry);
+}
+
+std::optional<std::vector<int64_t>> Weights::shape_of(std::string_view name) const {
+  const io::TensorEntry* entry = is_scratch() ? nullptr : store_->checkpoint->find(full(name));
+  return entry == nullptr ? std::nullopt : std::optional(entry->shape);
+}
+
+Tensor Weights::fetch(std::string_view name,
+                      at::IntArrayRef shape,
+                      const Init& init,
+                      bool widen) const {
+  const LoadOptions& options = store_->options;
+  const std::string full_name = full(name);
+  Tensor value;
+  if (is_scratch()) {
+    value = at::empty(shape, at::kFloat);
+    // A stream of its own for each name: adding a parameter does not change the others.
+    at::Generator generator =
+        at::make_generator<at::CPUGeneratorImpl>(mix64(store_->seed ^ hash_name(full_name)));
+    switch (init.kind) {
+      case Init::Kind::kNormal:
+        value.normal_(0.0, init.value, generator);
+        break;
+      case Init::Kind::kUniform:
+        value.uniform_(-init.value, init.value, generator);
+        break;
+      case Init::Kind::kConstant:
+        value.fill_(init.value);
+        break;
+    }
+  } else {
+    // Stands for what finish() will complain about, so that the constructors run to their end.
+    const auto stand_in =
+        at::TensorOptions().dtype(options.dtype.value_or(at::kFloat)).device(options.device);
+    const io::TensorEntry* entry = store_->checkpoint->find(full_name);
+    if (entry == nullptr) {
+      store_->missing.push_back(full_name + " " + shape_text(shape));
+      return at::empty(shape, stand_in);
+    }
+    store_->used.insert(full_name);
+    if (!std::equal(entry->shape.begin(), entry->shape.end(), shape.begin(), shape.end())) {
+      store_->misshaped.push_back(fmt::format("{} has shape {}, config says {}", full_name,
+                                              shape_text(entry->shape), shape_text(shape)));
+      return at::empty(shape, stand_in);
+    }
+    value = tensor_of(*entry);
+    if (!entry->is_contiguous()) {
+      value = value.contiguous();
+    }
+  }
+  if (value.is_floating_point()) {
+    at::ScalarType target = options.dtype.value_or(value.scalar_type());
+    if (widen && options.device.is_cpu() && at::isReducedFloatingType(target)) {
+      target = at::kFloat;
+    }
+    value = value.to(target);
+  }
+  return value.to(options.device);
+}
+
+void Weights::ignore(const std::string& pattern) const {
+  store_->ignored.push_back(pattern);
+}
+
+void Weights::set_format(WeightFormat format) const {
+  store_->format = format;
+}
+
+WeightFormat Weights::format_of(std::string_view name) const {
+  const io::TensorEntry* entry = is_scratch() ? nullptr : store_->checkpoint->find(full(name));
+  return entry != nullptr && entry->dtype == io::DType::kI8 ? store_->format : WeightFormat::kNone;
+}
+
+void Weights::finish() const {
+  if (is_scratch()) {
+    return;
+  }
+  std::vector<std::string> unused;
+  std::vector<std::regex> patterns;
+  for (const std::string& pattern : store_->ignored) {
+    patterns.emplace_back(pattern);
+  }
+  for (const auto& [name, entry] : store_->checkpoint->tensors()) {
+    const bool expected =
+        store_->used.contains(name) ||
+        std::any_of(patterns.begin(), patterns.end(),
+                    [&](const std::regex& pattern) { return std::regex_search(name, pattern); });
+    if (!expected) {
+      unused.push_back(name);
+    }
+  }
+  const std::string file = store_->checkpoint->path().string();
+  if (!store_->missing.empty() || !store_->misshaped.empty()) {
+    std::string text = file + ": the weights do not fit config.json";
+    if (!store_->misshaped.empty()) {
+      text += ": " + summary(store_->misshaped);
+    }
+    if (!store_->missing.empty()) {
+      text += fmt::format("; missing ({}): {}", store_->missing.size(), summary(store_->missing));
+    }
+    if (!unused.empty()) {
+      text += fmt::format("; unused ({}): {}", unused.size(), summary(unused));
+    }
+    throw CorruptFile("{}", text);
+  }
+  if (!unused.empty()) {
+    log::debug("{}: {} tensors not used: {}", file, unused.size(), summary(unused));
+  }
+}
+
+}  // namespace tessera::nn

@@ -1,0 +1,99 @@
+// The cursor through which constructors take their parameters: a place in a tree of named tensors
+// that comes from a checkpoint or is initialised from scratch. Every request is checked and
+// recorded, so that missing, mis-shaped and unused names come out as one error. Names are the
+// checkpoint's own.
+#pragma once
+
+#include "io/checkpoint.h"
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tessera::nn {
+
+using at::Tensor;
+
+/// How stored tensors become parameters.
+struct LoadOptions {
+  /// Unset: as stored (norms and biases still become fp32 on the CPU). Set: floating-point tensors
+  /// are converted, and quantised weights dequantised.
+  std::optional<at::ScalarType> dtype;
+  at::Device device = at::kCPU;
+};
+
+/// How a parameter starts when nothing is loaded.
+struct Init {
+  enum class Kind { kNormal, kUniform, kConstant } kind = Kind::kNormal;
+  double value = 0.02;  // standard deviation, half width, or the constant
+
+  static Init normal(double standard_deviation) { return {Kind::kNormal, standard_deviation}; }
+  static Init uniform(double half_width) { return {Kind::kUniform, half_width}; }
+  static Init constant(double value) { return {Kind::kConstant, value}; }
+};
+
+/// How Linear weights are stored (config.json's quantization_config); kNone for plain floats.
+enum class WeightFormat { kNone, kInt8Channel };
+
+/// A place in the tree. Cheap to copy; all cursors of one load share one record.
+class Weights {
+ public:
+  /// Parameters come from `checkpoint`, mapped where the dtype is kept.
+  static Weights from_checkpoint(io::Checkpoint checkpoint, LoadOptions options = {});
+  /// Parameters are drawn from `seed`, fp32 on the CPU first, then moved: the same on every device.
+  static Weights from_scratch(uint64_t seed, LoadOptions options = {});
+
+  Weights child(std::string_view name) const;
+  Weights child(int64_t index) const { return child(std::to_string(index)); }
+  /// Dotted path from the root, "" at the root.
+  const std::string& path() const { return path_; }
+  const LoadOptions& options() const;
+  bool is_scratch() const;
+
+  /// Whether the checkpoint has `name` here; always false from scratch.
+  bool has(std::string_view name) const;
+  /// The tensor `name` of exactly `shape`, or a freshly initialised one. A missing or mis-shaped
+  /// name is recorded for `finish` and gives an uninitialised tensor of that shape.
+  Tensor tensor(std::string_view name, at::IntArrayRef shape, Init init = {}) const;
+  /// As `tensor`, but always fp32 on the CPU unless options().dtype says otherwise (norms, biases:
+  /// small, and exact in the wider type).
+  Tensor small_tensor(std::string_view name, at::IntArrayRef shape, Init init = {}) const;
+  /// The stored tensor of whatever shape, as stored (no conversion, CPU); undefined when absent.
+  Tensor raw(std::string_view name) const;
+  /// Stored shape without reading, empty optional when absent.
+  std::optional<std::vector<int64_t>> shape_of(std::string_view name) const;
+
+  /// Names that need not be used (old buffers); a regular expression over full names.
+  void ignore(const std::string& pattern) const;
+  /// Set by loaders from config.json; read by Linear. Applies to the whole tree.
+  void set_format(WeightFormat format) const;
+  /// How the weight `name` at this place is stored.
+  WeightFormat format_of(std::string_view name) const;
+
+  /// Throws CorruptFile listing what was missing or mis-shaped, and warns of unused names.
+  void finish() const;
+
+ private:
+  struct Store;
+  Weights(std::shared_ptr<Store> store, std::string path)
+      : store_(std::move(store)), path_(std::move(path)) {}
+  std::string full(std::string_view name) const;
+  Tensor fetch(std::string_view name, at::IntArrayRef shape, const Init& init, bool widen) const;
+
+  std::shared_ptr<Store> store_;
+  std::string path_;
+};
+
+at::ScalarType scalar_type(io::DType dtype);
+io::DType io_dtype(at::ScalarType type);
+/// A tensor over an entry's memory; keeps the map alive. Not for training in place of a copy when
+/// the entry is shared.
+Tensor tensor_of(const io::TensorEntry& entry);
+
+}  // namespace tessera::nn

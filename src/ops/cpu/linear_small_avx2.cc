@@ -1,0 +1,46 @@
+// AVX2 + FMA + F16C kernels, 8 lanes.
+#include "ops/cpu/dispatch.h"
+
+#include <immintrin.h>
+
+namespace tessera::ops::cpu {
+namespace {
+
+#include "ops/cpu/widen.h"
+
+struct Vector {
+  static constexpr int64_t kWidth = 8;
+  struct Register {
+    __m256 v;
+  };
+  static Register zero() { return {_mm256_setzero_ps()}; }
+  static Register load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static Register load(const Bf16* p) {
+    const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(raw), 16))};
+  }
+  static Register load(const Fp16* p) {
+    return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+  }
+  static Register load(const int8_t* p) {
+    const __m128i raw = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(raw))};
+  }
+  static Register fma(const Register& a, const Register& b, const Register& c) {
+    return {_mm256_fmadd_ps(a.v, b.v, c.v)};
+  }
+  static float sum(const Register& a) {
+    const __m128 half = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+    const __m128 pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps(pair, pair, 1)));
+  }
+};
+
+#include "ops/cpu/linear_small_body.h"
+
+}  // namespace
+
+const Kernels kAvx2Kernels{Isa::kAvx2, small_linear<Vector, Bf16>, small_linear<Vector, Fp16>,
+                           small_linear<Vector, int8_t>};
+
+}  // namespace tessera::ops::cpu

@@ -1,0 +1,51 @@
+// Portable kernels: plain C++ over small arrays that the compiler may vectorise for the baseline.
+#include "ops/cpu/dispatch.h"
+
+namespace tessera::ops::cpu {
+namespace {
+
+#include "ops/cpu/widen.h"
+
+struct Vector {
+  static constexpr int64_t kWidth = 8;
+  struct Register {
+    float lane[kWidth];
+  };
+  static Register zero() { return {}; }
+  template <class T>
+  static Register load(const T* p) {
+    Register v;
+    for (int64_t i = 0; i < kWidth; ++i) {
+      v.lane[i] = value(p[i]);
+    }
+    return v;
+  }
+  static Register fma(const Register& a, const Register& b, const Register& c) {
+    Register v;
+    for (int64_t i = 0; i < kWidth; ++i) {
+      v.lane[i] = a.lane[i] * b.lane[i] + c.lane[i];
+    }
+    return v;
+  }
+  static float sum(const Register& v) {
+    float total = 0;
+    for (const float lane : v.lane) {
+      total += lane;
+    }
+    return total;
+  }
+  static float value(float x) { return x; }
+  template <class W>
+  static float value(W x) {
+    return widen(x);
+  }
+};
+
+#include "ops/cpu/linear_small_body.h"
+
+}  // namespace
+
+const Kernels kPortableKernels{Isa::kPortable, small_linear<Vector, Bf16>,
+                               small_linear<Vector, Fp16>, small_linear<Vector, int8_t>};
+
+}  // namespace tessera::ops::cpu

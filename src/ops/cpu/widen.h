@@ -1,0 +1,30 @@
+// Scalar widening of stored weights to fp32; included inside each kernel file's anonymous
+// namespace.
+
+inline float widen(Bf16 value) {
+  const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
+  float out;
+  __builtin_memcpy(&out, &bits, sizeof(out));
+  return out;
+}
+
+inline float widen(Fp16 value) {
+  const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000U) << 16;
+  const uint32_t magnitude = value.bits & 0x7FFFU;
+  float out;
+  if (magnitude >= 0x7C00U) {  // infinity, NaN
+    const uint32_t bits = sign | 0x7F800000U | ((magnitude & 0x3FFU) << 13);
+    __builtin_memcpy(&out, &bits, sizeof(out));
+    return out;
+  }
+  // Shifted into place the exponent is 112 too small; one exact multiplication repairs normals and
+  // subnormals alike.
+  const uint32_t bits = magnitude << 13;
+  __builtin_memcpy(&out, &bits, sizeof(out));
+  out *= 0x1.0p112F;
+  return sign != 0 ? -out : out;
+}
+
+inline float widen(int8_t value) {
+  return static_cast<float>(value);
+}

@@ -1,0 +1,119 @@
+#include "pipelines/bench.h"
+
+#include "nn/linear.h"
+#include "ops/cpu/dispatch.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/_int_mm.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/randint.h>
+#include <ATen/ops/randn.h>
+#include <c10/core/InferenceMode.h>
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <vector>
+
+namespace tessera::pipelines {
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// The best of at least three runs within `seconds`: noise on a shared machine only ever adds time.
+double best_time(double seconds, const std::function<void()>& body) {
+  body();
+  double best = 1e30;
+  const double start = now();
+  for (int runs = 0; runs < 3 || now() - start < seconds; ++runs) {
+    const double begin = now();
+    body();
+    best = std::min(best, now() - begin);
+  }
+  return best;
+}
+
+double read_speed(double seconds) {
+  const int64_t count = (int64_t{1} << 30) / 8;
+  const at::Tensor buffer = at::full({count}, 1, at::kLong);
+  const int64_t* data = buffer.const_data_ptr<int64_t>();
+  std::vector<int64_t> sums(static_cast<size_t>(at::get_num_threads()) * 8);
+  const double time = best_time(seconds, [&] {
+    at::parallel_for(0, count, count / at::get_num_threads(), [&](int64_t begin, int64_t end) {
+      int64_t sum = 0;
+      for (int64_t i = begin; i < end; ++i) {
+        sum += data[i];
+      }
+      sums[static_cast<size_t>(at::get_thread_num()) * 8] = sum;  // kept, so that the loop is
+    });
+  });
+  return static_cast<double>(count) * 8 / time / 1e9;
+}
+
+}  // namespace
+
+io::Json measure_machine(double seconds) {
+  const c10::InferenceMode inference;
+  constexpr int64_t kSize = 2048;
+  const at::Tensor a = at::randn({kSize, kSize});
+  const at::Tensor b = at::randn({kSize, kSize});
+  const double flops = 2.0 * kSize * kSize * kSize;
+  const double fp32 = best_time(seconds, [&] { at::matmul(a, b); });
+  const at::Tensor qa = at::randint(-127, 127, {kSize, kSize}, at::kChar);
+  const at::Tensor qb = at::randint(-127, 127, {kSize, kSize}, at::kChar);
+  const double int8 = best_time(seconds, [&] { at::_int_mm(qa, qb); });
+  return {{"read_gb_s", read_speed(seconds)},
+          {"gflops_fp32", flops / fp32 / 1e9},
+          {"gops_int8", flops / int8 / 1e9},
+          {"threads", at::get_num_threads()},
+          {"isa", ops::cpu::isa_name(ops::cpu::kernels().isa)}};
+}
+
+io::Json measure_generation(
+    nn::SequenceModel& model, int64_t prompt, int64_t generate, int64_t batch, double read_gb_s) {
+  const c10::InferenceMode inference;
+  const at::Tensor ids = at::randint(0, model.vocab_size(), {batch, prompt}, at::kLong);
+  model.step({.ids = ids.narrow(1, 0, 1), .positions = {}, .key_mask = {}, .last_only = true},
+             model.make_cache().get());  // maps pages, starts threads
+
+  std::unique_ptr<nn::Cache> cache = model.make_cache();
+  double start = now();
+  at::Tensor logits =
+      model.step({.ids = ids, .positions = {}, .key_mask = {}, .last_only = true}, cache.get());
+  const double prefill = now() - start;
+  start = now();
+  for (int64_t i = 0; i < generate; ++i) {
+    const at::Tensor next = logits.select(1, -1).argmax(-1, true);
+    logits =
+        model.step({.ids = next, .positions = {}, .key_mask = {}, .last_only = true}, cache.get());
+  }
+  const double decode = now() - start;
+
+  // A step reads every weight but the embedding table (one row of it) once.
+  double weight_bytes = 0;
+  for (const auto& item : model.named_parameters()) {
+    if (item.key().find("embed") == std::string::npos) {
+      weight_bytes += static_cast<double>(item.value().nbytes());
+    }
+  }
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const double steps_s = static_cast<double>(generate) / decode;
+  return {{"prompt", prompt},
+          {"generate", generate},
+          {"batch", batch},
+          {"threads", at::get_num_threads()},
+          {"prefill_tok_s", static_cast<double>(prompt * batch) / prefill},
+          {"decode_tok_s", steps_s * static_cast<double>(batch)},
+          {"peak_rss_mb", static_cast<double>(usage.ru_maxrss) / 1024.0},
+          {"weight_mb", weight_bytes / 1e6},
+          {"read_gb_s", read_gb_s},
+          {"share_of_read_peak", read_gb_s > 0 ? weight_bytes * steps_s / 1e9 / read_gb_s : 0.0}};
+}
+
+}  // namespace tessera::pipelines
