@@ -305,7 +305,8 @@ def main():
     except zipfile.BadZipFile as error:
         sys.exit(f"set-up: a wheel cannot be read ({error}); run again")
     except OSError as error:
-        sys.exit(f"set-up: {error}; the cache folder is {cache} (TESSERA_CACHE chooses another)")
+        sys.exit(f"set-up: {error.filename or cache}: {error.strerror or error}; the cache folder is {cache}, "
+                 "TESSERA_CACHE chooses another")
 
 
 if __name__ == "__main__":

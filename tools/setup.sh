@@ -15,7 +15,6 @@ build_packages="g++ cmake ninja-build ccache pkg-config libfmt-dev nlohmann-json
   libpcre2-dev libutf8proc-dev zlib1g-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libavformat-dev libavcodec-dev libavutil-dev
   libswresample-dev libavdevice-dev"
 fetch_packages="ca-certificates python3 python3-pip"
-bare_machine_mb=260  # what these packages and theirs weigh on a bare Debian 12, when apt has no lists to ask
 
 die() { echo "set-up: $*" >&2; exit 1; }
 
@@ -48,7 +47,7 @@ if [ "${TESSERA_SKIP_PACKAGES:-}" != 1 ] && [ -n "$packages" ]; then
     case $'\n'$installed$'\n' in *$'\n'"$package installed"$'\n'*) ;; *) missing+=" $package" ;; esac
   done
   missing=$(tr ' ' '\n' <<<"$missing" | sort -u | tr '\n' ' ')
-  missing=${missing# }
+  missing=${missing# } missing=${missing% }
 fi
 [ -n "$missing$missing_wheels" ] || exit 0
 
@@ -57,7 +56,7 @@ fi
   die "tessera runs on 64-bit x86 Linux; this is $(uname -sm). There is no libtorch build here for it."
 if [ -n "$missing" ]; then
   distribution=$( (. /etc/os-release 2>/dev/null && echo "$ID $VERSION_ID") || true)
-  [ "$distribution" = "debian 12" ] || die "packages are installed by itself on Debian 12 only, this is ${distribution:-unknown}.
+  [ "$distribution" = "debian 12" ] || die "packages are installed on Debian 12 only, this is ${distribution:-another system}.
   Install what these Debian packages hold: $missing
   and then say so with TESSERA_SKIP_PACKAGES=1, for example: TESSERA_SKIP_PACKAGES=1 make $1"
 fi
@@ -77,8 +76,10 @@ if [ -n "$missing" ]; then
   if uris=$(apt-get install -y --no-install-recommends --print-uris -qq $missing 2>/dev/null); then
     package_mb=$(awk '{ bytes += $3 } END { printf "%d", bytes / 1e6 + 1 }' <<<"$uris")
     what="$(grep -c . <<<"$uris" || true) Debian packages"
-  else
-    package_mb=$bare_machine_mb what="Debian packages"
+    [ -n "$uris" ] || what="Debian packages"
+  else  # apt has no lists to ask yet: what they weigh on a bare Debian 12
+    package_mb=60 what="Debian packages"
+    case $missing in *g++*) package_mb=240 ;; esac
   fi
   total_mb=$((total_mb + package_mb))
   echo "  $what, about $package_mb MB to fetch, with ${as_root:+sudo }apt-get: $missing" | fold -s -w 110 | sed 's/ *$//; 2,$s/^/    /' >&2
