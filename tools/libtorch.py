@@ -35,7 +35,7 @@ NVIDIA_LIBRARIES = {  # the CPU library is linked to these two even where there 
     "cpu": r"libcudart\.so\.13|libcupti\.so\.13",
     "gpu": r"[^/]*\.so(\.[0-9]+)*",
 }
-UNPACKED_MB = {"cpu": 540, "gpu": 5200}
+UNPACKED_MB = {"cpu": 540, "gpu": 3200}
 
 Wheel = namedtuple("Wheel", "package version size sha256")
 

@@ -90,7 +90,7 @@ if [ -n "$missing_wheels" ]; then
   have_mb=$( (cat "$cache"/downloads/*.part 2>/dev/null || true) | wc -c | awk '{ printf "%d", $1 / 1e6 }')
   wheel_mb=$((wheel_mb > have_mb ? wheel_mb - have_mb : 0))
   total_mb=$((total_mb + wheel_mb))
-  note=; case $missing_wheels in *gpu*) note=" with its CUDA side (5 GB unpacked)" ;; esac
+  note=; case $missing_wheels in *gpu*) note=" with its CUDA side (3.2 GB unpacked)" ;; esac
   echo "  libtorch 2.11.0$note, $wheel_mb MB to fetch, unpacked into $libtorch" >&2
 fi
 echo "  about $((total_mb / 300 + 1)) to $((total_mb / 120 + 2)) minutes, by the speed of the network" >&2
