@@ -25,11 +25,13 @@ constexpr uint32_t kHeapLimitKib = 256 * 1024;
 constexpr size_t kJitStackMax = 16 << 20;
 constexpr size_t kMaxPattern = 1 << 16;
 
-// Oniguruma's \w: letters, marks, decimal and letter numbers, connectors, circled letters, and six
-// characters of Latin-1.
+// Oniguruma's \w in a class: letters, marks, decimal and letter numbers, connectors, circled
+// letters.
 constexpr std::string_view kWordItems =
     "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}"
-    "\\x{1F170}-\\x{1F189}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
+    "\\x{1F170}-\\x{1F189}";
+// Alone it also takes the raised digits and fractions of Latin-1.
+constexpr std::string_view kLatinWordItems = "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
 
 // Alphabetic, with what newer Unicode versions added to it.
 constexpr std::string_view kAlphabetic =
@@ -131,7 +133,7 @@ class Translator {
     if (inside && (c == 'W' || c == 'H')) {
       unsupported("a negated shorthand inside a class", in_);
     }
-    const std::string words(kWordItems);
+    const std::string words = std::string(kWordItems) + std::string(inside ? "" : kLatinWordItems);
     switch (c) {
       case 'w':
         return inside ? words : "[" + words + "]";
@@ -167,11 +169,9 @@ class Translator {
   std::string property(bool inside) {
     const bool upper = in_[at_ + 1] == 'P';
     const size_t open = at_ + 2;
-    if (open >= in_.size() || in_[open] != '{') {  // \pL
-      TESSERA_CHECK(open < in_.size(), CorruptFile,
-                    "regular expression '{}': expected a property after \\p", in_);
-      at_ = open + 1;
-      return std::string(in_.substr(open - 2, 3));
+    if (open >= in_.size() || in_[open] != '{') {  // no property without braces there
+      at_ = open;
+      return upper ? "P" : "p";
     }
     const size_t close = in_.find('}', open);
     TESSERA_CHECK(close != std::string_view::npos, CorruptFile,

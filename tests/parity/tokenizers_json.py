@@ -35,7 +35,7 @@ PATTERNS = [LLAMA3, QWEN2, TEKKEN, r"\p{Han}+", r"\d+|\w+|\b", r"[^\S\n]+|\n", r
             r"[一-龥぀-ゟ゠-ヿ]+", r"\p{P}|\p{S}", r"^.|.$", r"[\p{L}&&[^a-z]]+", r"\s+$",
             r"\p{^L}+", r"[[:alpha:]]+", r"[[:punct:][:digit:]]", r"[\w\d]+|\s", r"\W+", r"\B", r"[^\w\s]",
             r"[[:upper:]][[:lower:]]*", r"[^[:alnum:]]", r"\p{Lu}\p{Ll}+|\pN", r"\S+\s?", r"(?m:.{3})", r"[^a[e-p]]",
-            r"\p{Emoji}+", r"\p{Greek}|\p{Cyrillic}", r"\u0041|\x42|\x{43}", r"\X", r"(?<!\w)\h+", r"\p{Alphabetic}+"]
+            r"\p{Emoji}+", r"\p{Greek}|\p{Cyrillic}", r"\u0041|\x42|\x{43}", r"\b\w", r"[\w]+", r"\w\W", r"(?<!\w)\h+", r"\p{Alphabetic}+"]
 CHATTY = ["<s>", "</s>", "<unk>", "<|im_start|>", "<|im_end|>", "<image>", "[MASK]", "it's", "Ünï",
           "▁<b>", " <sp> ", "New", "word", "Ab"]
 ENGLISH = ("The quick brown fox jumps over the lazy dog. It's what they'll say: we've been there, "
