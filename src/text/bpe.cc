@@ -36,6 +36,7 @@ void Vocabulary::add(std::string token, int64_t id) {
                 "vocabulary: token '{}' has id {}, expected 0 to {}", token, id, kMaxId);
   const auto it = ids_.insert_or_assign(std::move(token), static_cast<int32_t>(id)).first;
   tokens_[it->second] = &it->first;
+  longest_ = std::max(longest_, it->first.size());
   max_id_ = std::max(max_id_, it->second);
 }
 

@@ -33,7 +33,10 @@ class WordPieceModel : public TokenModel {
     const size_t before = ids.size();
     bool bad = count_characters(word) > max_characters_;
     for (size_t start = 0; start < word.size() && !bad;) {
-      size_t end = word.size();
+      size_t end = std::min(word.size(), start + vocabulary_.longest());
+      while (end < word.size() && (static_cast<unsigned char>(word[end]) & 0xC0) == 0x80) {
+        ++end;
+      }
       std::optional<int32_t> id;
       for (; end > start; end = previous(word, end)) {
         std::string piece = start > 0 ? prefix_ : std::string();
