@@ -163,7 +163,7 @@ uint64_t load_u64(const std::byte* at) {
   return value;
 }
 
-std::string_view header_of(const ByteSource& source) {
+std::string_view header_of(const FileBytes& source) {
   const uint64_t size = source.bytes.size();
   TESSERA_CHECK(
       size >= 8, CorruptFile,
@@ -180,7 +180,7 @@ std::string_view header_of(const ByteSource& source) {
 }
 
 TensorEntry make_entry(const HeaderTensor& header,
-                       const ByteSource& source,
+                       const FileBytes& source,
                        std::span<std::byte> data) {
   const auto dtype = dtype_from_name(header.dtype);
   TESSERA_CHECK(dtype, Unsupported,
@@ -232,7 +232,7 @@ void check_tiling(std::vector<HeaderTensor>& tensors, uint64_t data_size, std::s
 
 }  // namespace
 
-TensorTable read_safetensors(const ByteSource& source) {
+TensorTable read_safetensors(const FileBytes& source) {
   const std::string_view header = header_of(source);
   HeaderHandler handler(source.name);
   Json::sax_parse(header.begin(), header.end(), &handler);

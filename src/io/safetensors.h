@@ -15,7 +15,7 @@ namespace tessera::io {
 /// Tensors of a safetensors file; they point into `source`. Throws CorruptFile for whatever the
 /// official reader refuses (gaps, overlaps, bytes left over, sizes that do not agree) and for
 /// duplicate names; Unsupported for element types below one byte.
-TensorTable read_safetensors(const ByteSource& source);
+TensorTable read_safetensors(const FileBytes& source);
 
 /// A tensor to be written: row-major little-endian `bytes`, not copied.
 struct TensorView {

@@ -100,8 +100,8 @@ std::string message_of(Body&& body) {
   return "";
 }
 
-inline ByteSource source_of(const std::string& bytes) {
-  return ByteSource::copy(std::as_bytes(std::span(bytes)), "test.bin");
+inline FileBytes source_of(const std::string& bytes) {
+  return FileBytes::copy(std::as_bytes(std::span(bytes)), "test.bin");
 }
 
 }  // namespace tessera::io

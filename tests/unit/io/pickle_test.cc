@@ -16,7 +16,7 @@ constexpr const char* kReadable[] = {
 };
 
 TensorTable read_golden(const std::string& name) {
-  return read_torch(ByteSource::map(checkpoint_golden(name)));
+  return read_torch(FileBytes::map(checkpoint_golden(name)));
 }
 
 std::string little_endian(uint64_t value, int width) {
@@ -120,7 +120,7 @@ TEST(TorchFile, SharedStoragesStayShared) {
 }
 
 TEST(TorchFile, StoredEntriesAreUsedInPlace) {
-  const auto source = ByteSource::map(checkpoint_golden("views.pt"));
+  const auto source = FileBytes::map(checkpoint_golden("views.pt"));
   for (const auto& [name, entry] : read_torch(source).tensors) {
     EXPECT_GE(entry.data, source.bytes.data()) << name;
     EXPECT_LT(entry.data, source.bytes.data() + source.bytes.size()) << name;

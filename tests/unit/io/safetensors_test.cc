@@ -31,7 +31,7 @@ std::vector<TensorView> views_of(const TensorTable& table) {
 }
 
 TEST(Safetensors, ReadsEveryElementType) {
-  const auto table = read_safetensors(ByteSource::map(checkpoint_golden("all_dtypes.safetensors")));
+  const auto table = read_safetensors(FileBytes::map(checkpoint_golden("all_dtypes.safetensors")));
   expect_tensors(table.tensors, "all_dtypes.safetensors", false);
   EXPECT_EQ(table.metadata, (TensorMetadata{{"format", "pt"}}));
   for (const auto& [name, entry] : table.tensors) {
@@ -41,12 +41,12 @@ TEST(Safetensors, ReadsEveryElementType) {
 }
 
 TEST(Safetensors, ReadsAFileWithoutTensors) {
-  const auto table = read_safetensors(ByteSource::map(checkpoint_golden("empty.safetensors")));
+  const auto table = read_safetensors(FileBytes::map(checkpoint_golden("empty.safetensors")));
   EXPECT_TRUE(table.tensors.empty());
 }
 
 TEST(Safetensors, WritesTheSameBytesAsTheOfficialSerialiser) {
-  const auto table = read_safetensors(ByteSource::map(checkpoint_golden("all_dtypes.safetensors")));
+  const auto table = read_safetensors(FileBytes::map(checkpoint_golden("all_dtypes.safetensors")));
   const fs::path path = fresh_folder("safetensors_write") / "out.safetensors";
   write_safetensors(path, views_of(table));
   EXPECT_EQ(read_file(path), read_file(checkpoint_golden("all_dtypes.safetensors")));
