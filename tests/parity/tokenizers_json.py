@@ -5,7 +5,8 @@
     python tests/parity/tokenizers_json.py fuzz build/dev/tests/tokenize_lines --rounds 40
 
 `write` trains tiny tokenizers and records ids and decodes of a corpus. `fuzz` builds random
-tokenizers and compares the test tool with the packages on random strings.
+tokenizers and compares the test tool with the packages on random strings. The WordPiece and Unigram
+trainers are not deterministic, so `write` makes other vocabularies for these two every time.
 Needs the packages of tests/parity/requirements.txt.
 """
 import argparse
