@@ -211,12 +211,28 @@ bool is_named_attribute(std::string_view key) {
 /// added_tokens_decoder are read that way).
 OrderedJson merged_config(const Folder& folder) {
   OrderedJson config = folder.config;
+  constexpr const char* kExtra = "extra_special_tokens";
+  constexpr const char* kOlder = "additional_special_tokens";
+  if (config.contains(kOlder) && (at(config, kExtra).is_null() || at(config, kExtra).empty())) {
+    config[kExtra] = config[kOlder];
+    config.erase(kOlder);
+  }
   if (at(config, "added_tokens_decoder").is_object()) {
     return config;
   }
   for (const auto& [key, value] : folder.special.items()) {
+    if (key == kExtra && value.is_array()) {
+      OrderedJson& list = config[kExtra];
+      list = list.is_array() ? list : OrderedJson::array();
+      for (const OrderedJson& token : value) {
+        if (std::find(list.begin(), list.end(), token) == list.end()) {
+          list.push_back(token);
+        }
+      }
+      continue;
+    }
     config[key] = value;
-    if (value.is_object() && key != "extra_special_tokens") {
+    if (value.is_object() && key != kExtra) {
       config[key]["special"] = true;
     }
   }
@@ -241,6 +257,7 @@ void collect_added(const Folder& folder,
     }
     return;
   }
+  const OrderedJson& extra = at(config, "extra_special_tokens");
   for (const auto& [content, id] : folder.added.items()) {
     TESSERA_CHECK(id.is_number_integer(), CorruptFile,
                   "added_tokens.json: token '{}' has {} as id, expected an integer", content,
@@ -256,8 +273,7 @@ void collect_added(const Folder& folder,
                       return same(value) || (value.is_object() && at(value, "special") == true &&
                                              same(at(value, "content")));
                     }) ||
-        std::any_of(tokens.extra.begin(), tokens.extra.end(),
-                    [&](const NamedToken& t) { return t.token.content == content; });
+        std::any_of(extra.begin(), extra.end(), same);
     token.token.normalized = !token.token.special;
     tokens.added[id.get<int64_t>()] = std::move(token);
   }
@@ -269,9 +285,9 @@ void collect_added(const Folder& folder,
 }
 
 void collect_extra(const OrderedJson& config, SpecialTokens& tokens) {
-  const OrderedJson& newer = at(config, "extra_special_tokens");
   const OrderedJson& list =
-      newer.is_null() || newer.empty() ? at(config, "additional_special_tokens") : newer;
+      at(config, config.contains("extra_special_tokens") ? "extra_special_tokens"
+                                                         : "additional_special_tokens");
   if (list.is_object()) {  // named tokens of a multimodal model
     for (const auto& [key, value] : list.items()) {
       if (value.is_string() || value.is_object()) {
