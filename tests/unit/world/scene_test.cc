@@ -8,7 +8,9 @@
 
 namespace tessera::world {
 
-Group emoji(const char* noun, int count = 1) { return {.kind = kind_of(noun), .count = count}; }
+Group emoji(const char* noun, int count = 1) {
+  return {.kind = kind_of(noun), .count = count};
+}
 Group shape(const char* noun, Color color, int count = 1) {
   return {.kind = kind_of(noun), .count = count, .color = color};
 }
@@ -103,15 +105,16 @@ TEST(SceneText, HandWrittenSentences) {
   const Scene truth{.groups = {shape("circle", Color::kRed, 2), emoji("cat")},
                     .relation = Relation::kAbove,
                     .background = kGrass};
-  for (const char* text : {"Two red circles above a cat on green grass.",
-                           "on the grass, a cat below TWO RED DISCS",
-                           "there is a kitty with 2 red circles above it in a meadow",
-                           "two red circles at the top and a cat at the bottom on the grass"}) {
+  for (const char* text :
+       {"Two red circles above a cat on green grass.", "on the grass, a cat below TWO RED DISCS",
+        "there is a kitty with 2 red circles above it in a meadow",
+        "two red circles at the top and a cat at the bottom on the grass"}) {
     const SlotScore score = score_slots(truth, parse_scene(text));
     EXPECT_EQ(score.right, score.truth) << text;
     EXPECT_EQ(score.said, score.truth) << text;
   }
-  // Slots: circle, 2, red, cat, 1, relation, background. Blue and left are wrong, the ground unsaid.
+  // Slots: circle, 2, red, cat, 1, relation, background. Blue and left are wrong, the ground
+  // unsaid.
   const SlotScore wrong = score_slots(truth, parse_scene("two blue circles left of a cat"));
   EXPECT_EQ(wrong.right, 4);
   EXPECT_EQ(wrong.said, 6);
