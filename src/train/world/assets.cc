@@ -175,7 +175,7 @@ Audio Assets::clip_audio(size_t index) const {
   Audio audio{.sample_rate = kSpeechRate,
               .channels = 1,
               .samples = decode_g722(clip_pack_->read(clips_[index].name))};
-  trim_silence(audio);
+  tidy_speech(audio);
   return audio;
 }
 

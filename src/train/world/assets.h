@@ -57,7 +57,7 @@ class Assets {
   const SpeechTools& speech_tools() const { return tools_; }
   /// Recorded prompts; empty when the folder was made without them.
   const std::vector<Clip>& clips() const { return clips_; }
-  /// One recording, mono at kSpeechRate, silence cut.
+  /// One recording, mono at kSpeechRate, tidied.
   Audio clip_audio(size_t index) const;
 
  private:

@@ -34,19 +34,23 @@ std::span<const MoodRow> mood_table() {
 
 std::optional<int> row_of(const Scene& scene) {
   const auto rows = mood_table();
+  std::optional<int> found;
   for (const Group& group : scene.groups) {
     for (size_t i = 0; i < rows.size(); ++i) {
       if (object_kinds()[static_cast<size_t>(group.kind)].noun == rows[i].noun) {
-        return static_cast<int>(i);
+        if (found && *found != static_cast<int>(i)) {
+          return std::nullopt;
+        }
+        found = static_cast<int>(i);
       }
     }
   }
-  for (size_t i = 0; i < rows.size(); ++i) {
+  for (size_t i = 0; i < rows.size() && !found; ++i) {
     if (rows[i].background != kUnsaid && rows[i].background == scene.background) {
-      return static_cast<int>(i);
+      found = static_cast<int>(i);
     }
   }
-  return std::nullopt;
+  return found;
 }
 
 std::optional<int> row_of(Key key, Metre metre) {

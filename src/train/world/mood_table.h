@@ -23,8 +23,8 @@ struct MoodRow {
 };
 std::span<const MoodRow> mood_table();
 
-/// Row of a picture: of the first group whose object has one, else of its background; none for
-/// plain backgrounds without such an object.
+/// Row of a picture: of its object that has one, else of its background. None when objects of two
+/// rows are there, or for a plain background without such an object.
 std::optional<int> row_of(const Scene& scene);
 /// Row of music, by key and metre.
 std::optional<int> row_of(Key key, Metre metre);

@@ -345,6 +345,14 @@ std::string caption(const Scene& scene, Rng& rng, Detail detail) {
   return tell(scene, rng, detail).text;
 }
 
+std::string caption_inside(const Scene& scene, Rng& rng) {
+  Told told = tell(scene, rng, Detail::kFull);
+  while (told.begins_with_background) {
+    told = tell(scene, rng, Detail::kFull);
+  }
+  return told.text;
+}
+
 std::string description(const Scene& scene, Rng& rng) {
   const Told told = tell(scene, rng, Detail::kFull);
   const double form = rng.uniform();

@@ -18,6 +18,9 @@ enum class Detail {
 /// A caption without capital letter and full stop: "two red circles above a cat on green grass".
 std::string caption(const Scene& scene, Rng& rng, Detail detail = Detail::kFull);
 
+/// A full caption that begins with the objects, to be put into a sentence ("Draw {}.").
+std::string caption_inside(const Scene& scene, Rng& rng);
+
 /// A caption as an answer: "There are two red circles above a cat on green grass."
 std::string description(const Scene& scene, Rng& rng);
 

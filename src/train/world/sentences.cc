@@ -162,7 +162,8 @@ Wanted wanted_of(std::string_view prompt) {
       return starts;
     });
   };
-  if (any({"draw", "paint ", "sketch", "picture", "photo", "image", "portrait", "logo"})) {
+  if (any({"draw", "paint ", "sketch", "picture", "photo", "image", "portrait", "logo", "show me",
+           "comic", "meme", "cartoon"})) {
     return Wanted::kPicture;
   }
   if (any({"play ", "sing", "song", "music", "compose", "symphony", "quartet", "rap ", "punk",

@@ -25,11 +25,11 @@ std::span<const Voice> voices() {
       {"Sally", Engine::kFlite, "slt", "an American woman", 0, false},
       {"Ross", Engine::kFlite, "rms", "an American man", 0, false},
       {"Angus", Engine::kFlite, "awb", "a Scottish man", 0, false},
-      {"Max", Engine::kEspeak, "en-us+m3", "a robot with a low voice", 160, false},
-      {"Linda", Engine::kEspeak, "en-us+f2", "a robot with a high voice", 160, false},
-      {"Henry", Engine::kEspeak, "en-gb-x-rp+m7", "a British robot", 150, false},
-      {"Grace", Engine::kEspeak, "en-gb-x-rp+f5", "a British robot with a high voice", 150, false},
-      {"Nora", Engine::kEspeak, "en-us+f4", "a robot that training never heard", 155, true},
+      {"Max", Engine::kEspeak, "en-us+benjamin", "a robot with a low voice", 155, false},
+      {"Linda", Engine::kEspeak, "en-us+f5", "a robot with a high voice", 155, false},
+      {"Henry", Engine::kEspeak, "en-us+klatt2", "a robot with a rough voice", 155, false},
+      {"Grace", Engine::kEspeak, "en-gb-x-rp+f2", "a British robot", 155, false},
+      {"Nora", Engine::kEspeak, "en-us+f3", "a robot that training never heard", 155, true},
   };
   return kVoices;
 }
@@ -85,10 +85,14 @@ std::vector<std::string> SpeechTools::missing() const {
   return out;
 }
 
-void trim_silence(Audio& audio) {
+void tidy_speech(Audio& audio) {
   float peak = 0;
   for (const float value : audio.samples) {
     peak = std::max(peak, std::abs(value));
+  }
+  if (peak == 0) {
+    audio.samples.clear();
+    return;
   }
   const auto loud = [&](float value) { return std::abs(value) > 0.01F * peak; };
   const auto first = std::find_if(audio.samples.begin(), audio.samples.end(), loud);
@@ -97,9 +101,10 @@ void trim_silence(Audio& audio) {
   const auto begin = std::max<std::ptrdiff_t>(0, first - audio.samples.begin() - margin);
   const auto end = std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(audio.samples.size()),
                                             last - audio.samples.begin() + margin);
-  audio.samples =
-      begin < end ? std::vector<float>(audio.samples.begin() + begin, audio.samples.begin() + end)
-                  : std::vector<float>{};
+  audio.samples = {audio.samples.begin() + begin, audio.samples.begin() + end};
+  for (float& value : audio.samples) {
+    value *= 0.7F / peak;
+  }
 }
 
 std::vector<float> resample(std::span<const float> samples, int from, int to) {
@@ -176,7 +181,7 @@ std::string clean(std::string_view text) {
 Audio finish(std::vector<float> samples, int rate) {
   Audio audio{
       .sample_rate = kSpeechRate, .channels = 1, .samples = resample(samples, rate, kSpeechRate)};
-  trim_silence(audio);
+  tidy_speech(audio);
   return audio;
 }
 

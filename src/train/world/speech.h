@@ -21,7 +21,7 @@ enum class Engine { kFlite, kEspeak };
 struct Voice {
   std::string_view name;  // what a user calls it: "Sally"
   Engine engine;
-  std::string_view engine_name;  // "slt"; "en-us+m3"
+  std::string_view engine_name;  // "slt"; "en-us+benjamin"
   std::string_view description;  // "an American woman"
   int words_per_minute;          // espeak-ng's -s; 0 for Flite
   bool left_out;                 // never in training, reported apart
@@ -59,7 +59,7 @@ class Speaker {
  public:
   explicit Speaker(SpeechTools tools) : tools_(std::move(tools)) {}
 
-  /// Mono at kSpeechRate, silence at both ends cut to 50 ms. Throws NotFound naming the package
+  /// Mono at kSpeechRate, tidied. Throws NotFound naming the package
   /// when a program or voice is missing, InvalidArgument for text that has nothing to say or more
   /// than 2000 bytes.
   Audio speak(const Voice& voice, std::string_view text) const;
@@ -71,8 +71,8 @@ class Speaker {
   SpeechTools tools_;
 };
 
-/// Cuts silence below 1 % of the peak at both ends, leaving 50 ms.
-void trim_silence(Audio& audio);
+/// Cuts silence below 1 % of the peak at both ends, leaving 50 ms, and scales the peak to 0.7.
+void tidy_speech(Audio& audio);
 
 /// Windowed-sinc resampling for the synthesisers' rates.
 std::vector<float> resample(std::span<const float> samples, int from, int to);

@@ -241,7 +241,7 @@ Turn outside_turn(Rng& rng, const std::string& prompt) {
         }
       }
     }
-    nearest = caption(part.scene, rng);
+    nearest = caption_inside(part.scene, rng);
     media = std::move(part);
   } else if (wanted == Wanted::kMusic) {
     MusicPart part = draw_music_part(rng, Split::kTrain);
@@ -299,7 +299,7 @@ class Chat {
     constexpr const char* kForms[] = {"Draw {}.", "Please paint {}.", "Show me {}.",
                                       "I would like to see {}.", "Make a picture: {}."};
     constexpr const char* kReplies[] = {"Here it is.", "Here you are.", "Gladly.", "Done."};
-    const std::string text = caption(picture_.scene, rng_);
+    const std::string text = caption_inside(picture_.scene, rng_);
     if (chance(rng_, 0.3)) {  // the picture is brought along instead
       turns_.push_back({{picture_},
                         pick(rng_, instructions({Modality::kImage, Modality::kText})),

@@ -72,6 +72,19 @@ TEST(Resample, KeepsASineAndRemovesWhatCannotBeKept) {
   EXPECT_THROW(resample({}, 0, 16000), InvalidArgument);
 }
 
+TEST(Tidy, CutsSilenceAndSetsThePeak) {
+  Audio audio{.sample_rate = 16000, .channels = 1, .samples = std::vector<float>(16000)};
+  audio.samples[8000] = 1.2F;
+  audio.samples[9000] = -0.3F;
+  tidy_speech(audio);
+  ASSERT_EQ(audio.samples.size(), 800U + 1001U + 800U);
+  EXPECT_FLOAT_EQ(audio.samples[800], 0.7F);
+  EXPECT_FLOAT_EQ(audio.samples[1800], -0.175F);
+  Audio silence{.sample_rate = 16000, .channels = 1, .samples = std::vector<float>(100)};
+  tidy_speech(silence);
+  EXPECT_TRUE(silence.samples.empty());
+}
+
 TEST(Pack, FilesComeBackAndBrokenPacksAreErrors) {
   const Folder folder;
   const io::fs::path path = folder.path() / "a.pack";
