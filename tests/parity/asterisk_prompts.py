@@ -6,6 +6,7 @@ and a grammar of all the texts of the list, hears the text in the recording.
 import pathlib
 import re
 import sys
+import tempfile
 
 import av
 import numpy as np
@@ -23,7 +24,7 @@ def plain(text):
 
 dictionary = Decoder()
 known = sorted({plain(text) for _, text, _ in rows if all(dictionary.lookup_word(w) for w in plain(text).split())})
-grammar = pathlib.Path("/tmp/asterisk_prompts.jsgf")
+grammar = pathlib.Path(tempfile.mkdtemp()) / "prompts.jsgf"
 grammar.write_text("#JSGF V1.0;\ngrammar p;\npublic <p> = " + " | ".join(known) + " ;\n")
 decoder = Decoder(jsgf=str(grammar), samprate=16000)
 silence = np.zeros(3200, np.int16)
