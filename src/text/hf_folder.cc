@@ -3,7 +3,7 @@
 // GPTNeoXTokenizer) take vocabulary, merges and post-processor from the file and replace the rest.
 // And the special tokens that the config files name are added with the flags given there, numbered
 // on from the vocabulary. With vocab.json + merges.txt the class decides everything; without a
-// known class the folder is taken for Qwen2 when it has <|im_start|>, else for GPT-2.
+// known class the folder is taken for GPT-2.
 #include "text/hf_folder.h"
 
 #include "core/error.h"
@@ -480,7 +480,7 @@ std::unique_ptr<JsonTokenizer> build(const Folder& folder) {
   } else {
     family = choose_family(folder, "");
     if (family == Family::kGeneric) {
-      family = folder.added.contains("<|im_start|>") ? Family::kQwen2 : Family::kGpt2;
+      family = Family::kGpt2;
     }
   }
   const SpecialTokens tokens = collect_tokens(folder, family, file);
