@@ -288,20 +288,29 @@ std::string little_endian(uint64_t value) {
   return bytes;
 }
 
-// Indices of the tensors of each shard.
+// Indices of the tensors of each shard, dealt as huggingface_hub does: a tensor above the limit is
+// put aside into a shard of its own while the current one goes on filling.
 std::vector<std::vector<size_t>> plan_shards(std::span<const TensorView> tensors,
                                              uint64_t max_shard_bytes) {
   std::vector<std::vector<size_t>> shards;
+  std::vector<size_t> current;
   uint64_t filled = 0;
   for (size_t i = 0; i < tensors.size(); ++i) {
     const uint64_t size = tensors[i].bytes.size();
-    if (shards.empty() || filled + size > max_shard_bytes) {
-      // An empty shard is never left behind: the first tensor opens one whatever its size.
-      shards.emplace_back();
+    if (size > max_shard_bytes) {
+      shards.push_back({i});
+      continue;
+    }
+    if (filled + size > max_shard_bytes) {
+      shards.push_back(std::move(current));
+      current.clear();
       filled = 0;
     }
-    shards.back().push_back(i);
+    current.push_back(i);
     filled += size;
+  }
+  if (!current.empty()) {
+    shards.push_back(std::move(current));
   }
   return shards;
 }

@@ -35,7 +35,7 @@ void write_safetensors(const fs::path& path,
 
 /// Writes `folder`/model.safetensors or, when the tensors exceed `max_shard_bytes`,
 /// model-00001-of-0000N.safetensors … and model.safetensors.index.json. Tensors are dealt in the
-/// order given; one larger than the limit gets a shard of its own. Files of an earlier model that
+/// order given, as huggingface_hub does. Files of an earlier model that
 /// would hide or outlive the new one are removed. Returns the files written.
 std::vector<fs::path> write_safetensors_shards(const fs::path& folder,
                                                std::span<const TensorView> tensors,

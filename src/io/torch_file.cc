@@ -126,6 +126,7 @@ class Objects {
                   "{}: damaged torch file: {} of {} dimensions, expected at most {}", source_, what,
                   items.size(), kMaxRank);
     std::vector<int64_t> values;
+    values.reserve(items.size());
     for (const PickleRef item : items) {
       values.push_back(size(item, what));
     }
