@@ -18,6 +18,7 @@ for argument in "$@"; do
 done
 definitions+=("-DTESSERA_TESTS=$tests")
 cache=${TESSERA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tessera}
+case $cache in /*) ;; *) cache=$PWD/$cache ;; esac
 definitions+=("-DTESSERA_LIBTORCH=${TESSERA_LIBTORCH:-$cache/libtorch-2.11.0}")
 
 # ---- configure ----

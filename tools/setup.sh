@@ -8,6 +8,7 @@ set -euo pipefail
 export LC_ALL=C.UTF-8  # apt is read below: numbers with points, messages in English
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${TESSERA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tessera}
+case $cache in /*) ;; *) cache=$PWD/$cache ;; esac
 libtorch=$cache/libtorch-2.11.0
 log=$here/../build/setup.log
 
