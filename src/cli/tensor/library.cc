@@ -8,6 +8,7 @@ int run_forward(const ForwardOptions& options);
 int run_inspect(const InspectOptions& options);
 int run_bench_machine(const BenchOptions& options);
 int run_bench_generate(const BenchGenerateOptions& options);
+int run_demo(const DemoOptions& options);
 
 }  // namespace tessera::cli
 
@@ -19,6 +20,7 @@ tessera_commands() {
                                     .forward = run_forward,
                                     .inspect = run_inspect,
                                     .bench_machine = run_bench_machine,
-                                    .bench_generate = run_bench_generate};
+                                    .bench_generate = run_bench_generate,
+                                    .demo = run_demo};
   return &table;
 }

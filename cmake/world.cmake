@@ -1,0 +1,22 @@
+# The synthetic world that the bundled model learns: part of src/train, but free of libtorch.
+tessera_room(train/world tessera_text ZLIB::ZLIB)
+# Its speech runs in processes of their own (tools/flite_voice.cc, Debian's espeak-ng).
+add_executable(tessera_flite_voice tools/flite_voice.cc)
+target_link_libraries(tessera_flite_voice PRIVATE ${CMAKE_DL_LIBS})
+target_link_options(tessera_flite_voice PRIVATE -Wl,--as-needed)
+add_library(tessera_pcaudio SHARED tools/pcaudio_stub.cc)
+set_target_properties(tessera_pcaudio PROPERTIES SUFFIX .so.0 OUTPUT_NAME pcaudio)
+target_link_options(tessera_pcaudio PRIVATE -Wl,--as-needed)
+set_target_properties(tessera_flite_voice PROPERTIES OUTPUT_NAME flite_voice)
+set_target_properties(tessera_flite_voice tessera_pcaudio PROPERTIES
+  RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/world LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/world)
+add_dependencies(tessera_world tessera_flite_voice tessera_pcaudio)
+target_compile_definitions(tessera_world PRIVATE TESSERA_WORLD_HELPERS="${CMAKE_BINARY_DIR}/world")
+foreach(part train test)
+  set(prompts ${CMAKE_SOURCE_DIR}/recipes/world/outside_${part}.txt)
+  string(TOUPPER TESSERA_OUTSIDE_${part} variable)
+  file(READ ${prompts} ${variable})
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${prompts})
+endforeach()
+configure_file(src/train/world/outside_prompts.cc.in ${CMAKE_BINARY_DIR}/world/outside_prompts.cc @ONLY)
+target_sources(tessera_world PRIVATE ${CMAKE_BINARY_DIR}/world/outside_prompts.cc)
