@@ -45,6 +45,6 @@ set_source_files_properties(${avx512} PROPERTIES
   COMPILE_OPTIONS "-Wno-uninitialized;-Wno-maybe-uninitialized;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mfma;-mf16c" SKIP_PRECOMPILE_HEADERS ON)
 
 file(GLOB library_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/tensor/library.cc)
-add_library(tessera SHARED ${library_sources})
-target_link_libraries(tessera PRIVATE -Wl,--whole-archive tessera_tensor -Wl,--no-whole-archive)
-set_target_properties(tessera PROPERTIES BUILD_RPATH "${TESSERA_LIBTORCH}/lib" INSTALL_RPATH "$ORIGIN")
+add_library(libtessera SHARED ${library_sources})
+target_link_libraries(libtessera PRIVATE -Wl,--whole-archive tessera_tensor -Wl,--no-whole-archive)
+set_target_properties(libtessera PROPERTIES OUTPUT_NAME tessera BUILD_RPATH "${TESSERA_LIBTORCH}/lib" INSTALL_RPATH "$ORIGIN")

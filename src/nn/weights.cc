@@ -79,8 +79,10 @@ at::ScalarType scalar_type(io::DType dtype) {
       return at::kByte;
     case io::DType::kBool:
       return at::kBool;
+    default:
+      break;
   }
-  throw Internal("unknown dtype {}", static_cast<int>(dtype));
+  throw Unsupported("tensors of type {} cannot be used", io::dtype_name(dtype));
 }
 
 io::DType io_dtype(at::ScalarType type) {

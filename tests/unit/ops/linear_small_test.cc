@@ -2,10 +2,7 @@
 
 #include "ops/cpu/dispatch.h"
 
-#include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
-#include <ATen/ops/randint.h>
-#include <ATen/ops/randn.h>
+#include <ATen/ATen.h>
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,20 @@
+// Which reader opens a model folder: tokenizer.json first, then a SentencePiece tokenizer.model,
+// then vocab.json + merges.txt.
+#include "core/error.h"
+#include "text/hf_folder.h"
+#include "text/tokenizer.h"
+
+namespace tessera::text {
+
+std::unique_ptr<Tokenizer> load_tokenizer(const io::fs::path& folder) {
+  if (!io::fs::exists(folder)) {
+    io::throw_not_found(folder, "a model folder");
+  }
+  if (!io::fs::exists(folder / "tokenizer.json") && io::fs::exists(folder / "tokenizer.model")) {
+    throw Unsupported("{}: tokenizer.model is not supported by this build; expected tokenizer.json",
+                      folder.string());
+  }
+  return load_hf_tokenizer(folder);
+}
+
+}  // namespace tessera::text
