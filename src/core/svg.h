@@ -21,11 +21,11 @@ struct LineChart {
     std::vector<std::pair<double, double>> points;  // x rising; points that are not finite are
                                                     // left out, on a log axis those <= 0 too
   };
-  std::string title;
-  std::string x_label;
+  std::string title = {};
+  std::string x_label = {};
   bool log_x = false;
   bool log_y = false;
-  std::vector<Series> series;
+  std::vector<Series> series = {};
 };
 
 struct BarChart {
@@ -34,9 +34,9 @@ struct BarChart {
     double value = 0;   // not finite: an empty place
     double limit = -1;  // a mark at this value (a target); < 0: none
   };
-  std::string title;
+  std::string title = {};
   double top = 0;  // end of the axis, which starts at 0; 0: from the data
-  std::vector<Bar> bars;
+  std::vector<Bar> bars = {};
 };
 
 /// One <svg> element, about 600 units wide; long series are thinned to their least and greatest

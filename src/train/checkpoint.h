@@ -12,9 +12,9 @@ namespace tessera::train {
 
 struct CheckpointState {
   int64_t step = 0;
-  nn::NamedTensors tensors;
+  nn::NamedTensors tensors = {};
   io::Json values = io::Json::object();
-  std::optional<double> validation_loss;  // decides which checkpoint is the best
+  std::optional<double> validation_loss = {};  // decides which checkpoint is the best
 };
 
 class CheckpointStore {

@@ -19,7 +19,7 @@ struct RunOptions {
   io::fs::path folder;
   bool resume = false;  // go on from the newest checkpoint; there must be one
   /// Makes the runner; unset: EagerRunner.
-  std::function<std::unique_ptr<StepRunner>(TrainStep&)> make_runner;
+  std::function<std::unique_ptr<StepRunner>(TrainStep&)> make_runner = {};
 };
 
 struct RunResult {

@@ -119,7 +119,8 @@ void TokenFileWriter::commit() {
   header.description_at = file_.size();
   header.description_bytes = text.size();
   file_.write(text);
-  file_.rewrite(0, std::string(kMagic) + std::string(bytes_of(&header, 1)));
+  file_.rewrite(0, kMagic);
+  file_.rewrite(kMagic.size(), bytes_of(&header, 1));
   file_.commit();
 }
 

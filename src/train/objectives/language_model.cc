@@ -15,6 +15,7 @@
 #include "models/registry.h"
 #include "nn/generate.h"
 #include "nn/tensor_file.h"
+#include "text/tokenizer.h"
 #include "train/cross_entropy.h"
 #include "train/data/packing.h"
 #include "train/task.h"
@@ -23,6 +24,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <set>
@@ -211,10 +214,12 @@ class LanguageModel : public Task {
  private:
   void make_model(const Recipe& recipe, at::Device device);
   void make_data(const Recipe& recipe);
+  std::string show(at::ArrayRef<int64_t> ids) const;
 
   LanguageModelOptions options_;
   models::ModelFolder folder_;
   std::shared_ptr<nn::SequenceModel> model_;
+  std::unique_ptr<text::Tokenizer> tokenizer_;  // null: none given
   std::unique_ptr<SequenceBatches> train_, validate_;
   int64_t sequence_ = 0;
 };
@@ -234,6 +239,14 @@ void LanguageModel::make_model(const Recipe& recipe, at::Device device) {
   const Options options = recipe.section("model");
   const std::string from = options.string("from", "");
   options_.tokenizer = options.string("tokenizer", from);
+  if (options.has("tokenizer")) {
+    tokenizer_ = text::load_tokenizer(options_.tokenizer);
+  } else if (!from.empty()) {
+    try {
+      tokenizer_ = text::load_tokenizer(from);
+    } catch (const NotFound&) {  // samples then show ids
+    }
+  }
   folder_.config = options.raw("config");
   TESSERA_CHECK(from.empty() != folder_.config.is_null(), InvalidArgument,
                 "{}: give either from (a model folder) or config (the keys of config.json)",
@@ -251,7 +264,8 @@ void LanguageModel::make_model(const Recipe& recipe, at::Device device) {
     }
     const models::ModelInfo& info = models::find_model(folder_);
     config["architectures"] = {info.architectures.front()};
-    model = info.load(folder_, nn::Weights::from_scratch(recipe.seed, {.device = device}));
+    model = info.load(
+        folder_, nn::Weights::from_scratch(recipe.seed, {.dtype = at::kFloat, .device = device}));
   }
   model_ = std::dynamic_pointer_cast<nn::SequenceModel>(model);
   TESSERA_CHECK(model_ != nullptr, Unsupported, "{}: this model continues no sequence",
@@ -326,6 +340,13 @@ std::vector<Term> LanguageModel::losses(const Batch& batch, int64_t /*step*/) {
   return terms;
 }
 
+std::string LanguageModel::show(at::ArrayRef<int64_t> ids) const {
+  if (tokenizer_ == nullptr) {
+    return fmt::format("{}", fmt::join(ids, " "));
+  }
+  return tokenizer_->decode(std::vector<int32_t>(ids.begin(), ids.end()));
+}
+
 // Continues the first half of some documents.
 std::vector<Sample> LanguageModel::samples() {
   std::vector<Sample> samples;
@@ -343,13 +364,11 @@ std::vector<Sample> LanguageModel::samples() {
           nn::GenerationOptions::from_configs(folder_.config, folder_.generation_config, false);
       generation.max_new_tokens = std::min(options_.sample_tokens, sequence_ - length);
       const Tensor out = nn::generate(*model_, ids, {}, generation).to(at::kCPU).flatten();
-      std::string text;
-      for (int64_t i = 0; i < out.numel(); ++i) {
-        text += (i == length ? " → "
-                 : i > 0     ? " "
-                             : "") +
-                std::to_string(out.const_data_ptr<int64_t>()[i]);
-      }
+      const at::ArrayRef<int64_t> all(out.const_data_ptr<int64_t>(),
+                                      static_cast<size_t>(out.numel()));
+      const auto prompt_size = static_cast<size_t>(length);
+      const std::string text =
+          show(all.slice(0, prompt_size)) + " → " + show(all.slice(prompt_size));
       samples.push_back({.title = fmt::format("document {}", piece.document),
                          .kind = Sample::Kind::kText,
                          .bytes = text});
