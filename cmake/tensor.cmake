@@ -31,7 +31,7 @@ foreach(room ops nn models pipelines train compress serve cli/tensor)
   file(GLOB_RECURSE found CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${room}/*.cc)
   list(APPEND tensor_sources ${found})
 endforeach()
-list(FILTER tensor_sources EXCLUDE REGEX "src/train/world/")
+list(FILTER tensor_sources EXCLUDE REGEX "src/train/world/|src/cli/tensor/library.cc")
 add_library(tessera_tensor STATIC ${tensor_sources})
 target_link_libraries(tessera_tensor PUBLIC tessera_text tessera_torch PkgConfig::YAML)
 target_precompile_headers(tessera_tensor PRIVATE <torch/nn/module.h>)
@@ -44,7 +44,6 @@ set_source_files_properties(${avx2} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf
 set_source_files_properties(${avx512} PROPERTIES
   COMPILE_OPTIONS "-Wno-uninitialized;-Wno-maybe-uninitialized;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mfma;-mf16c" SKIP_PRECOMPILE_HEADERS ON)
 
-file(GLOB library_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/tensor/library.cc)
-add_library(libtessera SHARED ${library_sources})
+add_library(libtessera SHARED ${CMAKE_SOURCE_DIR}/src/cli/tensor/library.cc)
 target_link_libraries(libtessera PRIVATE -Wl,--whole-archive tessera_tensor -Wl,--no-whole-archive)
 set_target_properties(libtessera PROPERTIES OUTPUT_NAME tessera BUILD_RPATH "${TESSERA_LIBTORCH}/lib" INSTALL_RPATH "$ORIGIN")

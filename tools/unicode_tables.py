@@ -133,7 +133,7 @@ SUBSTITUTES = {
     ("Mn", 3): 0x0941, ("Mn", 4): 0x101FD, ("Mc", 3): 0x0903, ("Mc", 4): 0x11000,
     ("Nd", 3): 0x0966, ("Nd", 4): 0x104A0, ("No", 3): 0x2460, ("No", 4): 0x10107,
     ("Pd", 4): 0x10EAD, ("Po", 3): 0x2020, ("Po", 4): 0x10100, ("Sm", 4): 0x1D6C1,
-    ("Sc", 3): 0x20AC, ("So", 3): 0x2195, ("So", 4): 0x1F300, ("Cf", 4): 0xE0001,
+    ("Sc", 3): 0x20AC, ("So", 3): 0x2300, ("So", 4): 0x1D100, ("Cf", 4): 0xE0001,
 }
 
 
@@ -150,6 +150,7 @@ def substitutes():
                 sys.exit(f"no substitute for {category} U+{c:04X}")
             mapping[c] = new
     mapping[0x180E] = 0x200B  # white space for PCRE2 alone
+    mapping[0x1C89], mapping[0x1C8A] = 0xA640, 0xA641  # Cyrillic
     return mapping
 
 

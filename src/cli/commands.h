@@ -72,8 +72,13 @@ struct BenchGenerateOptions : CommonOptions {
   std::string random;  // "1.1b": random weights of that shape instead of a folder
 };
 
+struct DemoOptions : CommonOptions {
+  std::string data;         // folder with models/, examples/ (default: beside the program)
+  std::string out = "out";  // where the demo writes
+};
+
 /// Changes when a struct above does: program and library must be of one build.
-constexpr int kCommandsAbi = 2;
+constexpr int kCommandsAbi = 3;
 
 struct TensorCommands {
   int abi;
@@ -83,11 +88,16 @@ struct TensorCommands {
   int (*train)(const TrainOptions&);
   int (*bench_machine)(const BenchOptions&);
   int (*bench_generate)(const BenchGenerateOptions&);
+  int (*demo)(const DemoOptions&);
 };
 
 /// Opens libtessera.so beside the program (or in ../lib/tessera) and returns its table. Throws
 /// NotFound or Io with what to do.
 const TensorCommands& tensor_commands();
+
+/// The folder that holds models/ and examples/: the checkout around a build, or share/tessera of an
+/// installation. Throws NotFound.
+std::string data_folder();
 
 /// Light commands, in the program itself.
 int run_tokenize(const TokenizeOptions& options);

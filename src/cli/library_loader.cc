@@ -44,4 +44,18 @@ const TensorCommands& tensor_commands() {
   return table;
 }
 
+std::string data_folder() {
+  const io::fs::path folder = program_folder();
+  for (const io::fs::path& candidate :
+       {folder.parent_path().parent_path(), folder.parent_path() / "share" / "tessera"}) {
+    if (io::fs::is_directory(candidate / "examples" / "media")) {
+      return candidate.string();
+    }
+  }
+  throw NotFound(
+      "no examples/media found around {}; run from a checkout or an installation, or pass --data "
+      "FOLDER",
+      folder.string());
+}
+
 }  // namespace tessera::cli

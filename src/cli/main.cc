@@ -34,6 +34,7 @@ struct Options {
   BenchOptions bench_machine;
   BenchGenerateOptions bench_generate;
   CommonOptions doctor;
+  DemoOptions demo;
 };
 
 void add_tensor_options(CLI::App* app, CommonOptions& options) {
@@ -230,6 +231,21 @@ void add_doctor(CLI::App& app, Options& o) {
   command->final_callback([&o] { run_doctor(o.doctor); });
 }
 
+void add_demo(CLI::App& app, Options& o) {
+  CLI::App* command = app.add_subcommand("demo", "A tour of what works here, on bundled files");
+  command->add_option("--data", o.demo.data, "folder with examples/ (default: beside the program)");
+  command->add_option("-o,--out", o.demo.out, "folder for what the demo writes")
+      ->capture_default_str();
+  add_tensor_options(command, o.demo);
+  command->final_callback([&o] {
+    if (o.demo.data.empty()) {
+      o.demo.data = data_folder();
+    }
+    run_doctor(o.doctor);
+    tensor_commands().demo(o.demo);
+  });
+}
+
 void apply(const Globals& globals) {
   if (globals.quiet) {
     log::set_level(log::Level::kError);
@@ -283,6 +299,7 @@ int run(int argc, char** argv) {
   add_train(app, options);
   add_bench(app, options);
   add_doctor(app, options);
+  add_demo(app, options);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version

@@ -16,7 +16,7 @@ namespace {
 constexpr std::string_view kIndexSuffix = ".index.json";
 
 // Files whose content is not understood, with what they are.
-void refuse_known_strangers(const ByteSource& source) {
+void refuse_known_strangers(const FileBytes& source) {
   const std::string_view text = source.text();
   TESSERA_CHECK(
       !text.starts_with("version https://git-lfs"), CorruptFile,
@@ -34,7 +34,7 @@ void refuse_known_strangers(const ByteSource& source) {
 }
 
 TensorTable read_file_of_tensors(const fs::path& path) {
-  const ByteSource source = ByteSource::map(path);
+  const FileBytes source = FileBytes::map(path);
   if (looks_like_torch(source.text())) {
     return read_torch(source);
   }

@@ -1,8 +1,8 @@
 // PNG by libpng. Rows are read as 8-bit RGB or RGBA, except indexed and 16-bit grey pictures,
 // which are expanded here as Pillow does: an index beyond the palette is black, and 16-bit grey is
 // clipped at 255 (not scaled) while 16-bit colour keeps the high byte. No gamma, profile or
-// background is applied. Known differences from Pillow: a wrong checksum in the pixel data is an
-// error; a tRNS colour key of other than 8 bits is compared at full depth, as the PNG specification
+// background is applied. Known differences from Pillow: a wrong or missing checksum in the pixel
+// data is an error; a tRNS colour key is compared at the file's own depth, as the PNG specification
 // says; EXIF in the text chunk "Raw profile type exif" is not read.
 #include "core/error.h"
 #include "io/image_codecs.h"

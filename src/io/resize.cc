@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kWeightBits = 22;
 constexpr uint32_t kHalf = 1U << (kWeightBits - 1);
+constexpr double kHalfPixel = 0.5;
 constexpr int64_t kMaxPixels = int64_t{1} << 28;
 
 double sinc(double x) {
@@ -97,8 +98,8 @@ Taps make_taps(int in_size, float in_begin, float in_end, int out_size, Filter f
   std::vector<double> row;
   for (int i = 0; i < out_size; ++i) {
     const double center = in_begin + (i + 0.5) * scale;
-    const int first = std::max(static_cast<int>(center - support + 0.5), 0);
-    const int end = std::min(static_cast<int>(center + support + 0.5), in_size);
+    const int first = std::max(static_cast<int>(center - support + kHalfPixel), 0);
+    const int end = std::min(static_cast<int>(center + support + kHalfPixel), in_size);
     const int count = std::max(end - first, 0);
     row.clear();
     double sum = 0;

@@ -163,7 +163,7 @@ uint64_t load_u64(const std::byte* at) {
   return value;
 }
 
-std::string_view header_of(const ByteSource& source) {
+std::string_view header_of(const FileBytes& source) {
   const uint64_t size = source.bytes.size();
   TESSERA_CHECK(
       size >= 8, CorruptFile,
@@ -180,7 +180,7 @@ std::string_view header_of(const ByteSource& source) {
 }
 
 TensorEntry make_entry(const HeaderTensor& header,
-                       const ByteSource& source,
+                       const FileBytes& source,
                        std::span<std::byte> data) {
   const auto dtype = dtype_from_name(header.dtype);
   TESSERA_CHECK(dtype, Unsupported,
@@ -232,7 +232,7 @@ void check_tiling(std::vector<HeaderTensor>& tensors, uint64_t data_size, std::s
 
 }  // namespace
 
-TensorTable read_safetensors(const ByteSource& source) {
+TensorTable read_safetensors(const FileBytes& source) {
   const std::string_view header = header_of(source);
   HeaderHandler handler(source.name);
   Json::sax_parse(header.begin(), header.end(), &handler);
@@ -288,20 +288,29 @@ std::string little_endian(uint64_t value) {
   return bytes;
 }
 
-// Indices of the tensors of each shard.
+// Indices of the tensors of each shard, dealt as huggingface_hub does: a tensor above the limit is
+// put aside into a shard of its own while the current one goes on filling.
 std::vector<std::vector<size_t>> plan_shards(std::span<const TensorView> tensors,
                                              uint64_t max_shard_bytes) {
   std::vector<std::vector<size_t>> shards;
+  std::vector<size_t> current;
   uint64_t filled = 0;
   for (size_t i = 0; i < tensors.size(); ++i) {
     const uint64_t size = tensors[i].bytes.size();
-    if (shards.empty() || filled + size > max_shard_bytes) {
-      // An empty shard is never left behind: the first tensor opens one whatever its size.
-      shards.emplace_back();
+    if (size > max_shard_bytes) {
+      shards.push_back({i});
+      continue;
+    }
+    if (filled + size > max_shard_bytes) {
+      shards.push_back(std::move(current));
+      current.clear();
       filled = 0;
     }
-    shards.back().push_back(i);
+    current.push_back(i);
     filled += size;
+  }
+  if (!current.empty()) {
+    shards.push_back(std::move(current));
   }
   return shards;
 }

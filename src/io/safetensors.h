@@ -15,7 +15,7 @@ namespace tessera::io {
 /// Tensors of a safetensors file; they point into `source`. Throws CorruptFile for whatever the
 /// official reader refuses (gaps, overlaps, bytes left over, sizes that do not agree) and for
 /// duplicate names; Unsupported for element types below one byte.
-TensorTable read_safetensors(const ByteSource& source);
+TensorTable read_safetensors(const FileBytes& source);
 
 /// A tensor to be written: row-major little-endian `bytes`, not copied.
 struct TensorView {
@@ -35,7 +35,7 @@ void write_safetensors(const fs::path& path,
 
 /// Writes `folder`/model.safetensors or, when the tensors exceed `max_shard_bytes`,
 /// model-00001-of-0000N.safetensors … and model.safetensors.index.json. Tensors are dealt in the
-/// order given; one larger than the limit gets a shard of its own. Files of an earlier model that
+/// order given, as huggingface_hub does. Files of an earlier model that
 /// would hide or outlive the new one are removed. Returns the files written.
 std::vector<fs::path> write_safetensors_shards(const fs::path& folder,
                                                std::span<const TensorView> tensors,

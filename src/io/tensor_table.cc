@@ -81,12 +81,12 @@ bool TensorEntry::is_contiguous() const {
   return true;
 }
 
-ByteSource ByteSource::map(const fs::path& path) {
+FileBytes FileBytes::map(const fs::path& path) {
   auto file = MappedFile::open(path);
   return {file->bytes(), file, path.string()};
 }
 
-ByteSource ByteSource::copy(std::span<const std::byte> bytes, std::string name) {
+FileBytes FileBytes::copy(std::span<const std::byte> bytes, std::string name) {
   // Exactly as large as the content, so that AddressSanitizer sees a read past its end.
   std::shared_ptr<std::byte[]> buffer(new std::byte[bytes.size()]);
   if (!bytes.empty()) {

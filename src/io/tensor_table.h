@@ -69,15 +69,15 @@ struct TensorEntry {
 };
 
 /// Bytes that entries point into: a memory map, or a buffer.
-struct ByteSource {
+struct FileBytes {
   std::span<std::byte> bytes;
   std::shared_ptr<const void> owner;
   std::string name;  // for messages
 
   /// Maps a file. Throws NotFound, Io.
-  static ByteSource map(const fs::path& path);
+  static FileBytes map(const fs::path& path);
   /// An own copy of `bytes`.
-  static ByteSource copy(std::span<const std::byte> bytes, std::string name);
+  static FileBytes copy(std::span<const std::byte> bytes, std::string name);
 
   std::string_view text() const {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

@@ -59,7 +59,6 @@ std::string base64(std::string_view bytes) {
   constexpr std::string_view kDigits =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
   for (size_t i = 0; i < bytes.size(); i += 3) {
     uint32_t group = 0;
     for (size_t k = 0; k < 3; ++k) {
@@ -82,11 +81,8 @@ Image fit(const Image& image, int64_t width) {
   return resize(image, static_cast<int>(width), static_cast<int>(height), Filter::kBox);
 }
 
-// Colour of a pixel over black; rows beyond the picture are black.
+// Colour of a pixel over black.
 std::array<int, 3> colour_at(const Image& image, int x, int y) {
-  if (y >= image.height) {
-    return {0, 0, 0};
-  }
   const size_t at =
       (static_cast<size_t>(y) * static_cast<size_t>(image.width) + static_cast<size_t>(x)) *
       static_cast<size_t>(image.channels);
@@ -106,8 +102,7 @@ std::string kitty(const Image& image, int columns) {
     const bool more = at + kChunk < payload.size();
     out += at == 0 ? fmt::format("\x1b_Ga=T,f=100,q=2,c={},m={:d};", columns, more)
                    : fmt::format("\x1b_Gm={:d};", more);
-    out += payload.substr(at, kChunk);
-    out += "\x1b\\";
+    out += payload.substr(at, kChunk) + "\x1b\\";
   }
   return out + "\n";
 }
@@ -167,7 +162,8 @@ std::string half_blocks(const Image& image) {
   for (int y = 0; y < image.height; y += 2) {
     for (int x = 0; x < image.width; ++x) {
       const auto upper = colour_at(image, x, y);
-      const auto lower = colour_at(image, x, y + 1);
+      const auto lower =
+          y + 1 < image.height ? colour_at(image, x, y + 1) : std::array<int, 3>{0, 0, 0};
       fmt::format_to(std::back_inserter(out), "\x1b[38;2;{};{};{};48;2;{};{};{}m\u2580", upper[0],
                      upper[1], upper[2], lower[0], lower[1], lower[2]);
     }
@@ -194,14 +190,10 @@ std::string terminal_image(const Image& image, int max_columns) {
   }
   const Image fitted = fit(image, int64_t{max_columns} * kCellWidth);
   const int columns = (fitted.width + kCellWidth - 1) / kCellWidth;
-  switch (protocol) {
-    case Protocol::kKitty:
-      return kitty(fitted, columns);
-    case Protocol::kIterm2:
-      return iterm2(fitted, columns);
-    default:
-      return sixel(fitted);
+  if (protocol == Protocol::kKitty) {
+    return kitty(fitted, columns);
   }
+  return protocol == Protocol::kIterm2 ? iterm2(fitted, columns) : sixel(fitted);
 }
 
 }  // namespace tessera::io

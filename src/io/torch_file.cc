@@ -27,7 +27,7 @@ constexpr size_t kMaxRank = 64;
 constexpr uint64_t kMaxExpanded = uint64_t{1} << 30;
 
 struct Storage {
-  ByteSource content;
+  FileBytes content;
   DType dtype = DType::kU8;
 };
 
@@ -96,7 +96,7 @@ class StorageProvider {
  public:
   virtual ~StorageProvider() = default;
   /// All bytes of the storage, at least as many as its id claims.
-  virtual ByteSource content(const StorageId& id) = 0;
+  virtual FileBytes content(const StorageId& id) = 0;
 };
 
 // Checked access to the objects of a pickle.
@@ -126,6 +126,7 @@ class Objects {
                   "{}: damaged torch file: {} of {} dimensions, expected at most {}", source_, what,
                   items.size(), kMaxRank);
     std::vector<int64_t> values;
+    values.reserve(items.size());
     for (const PickleRef item : items) {
       values.push_back(size(item, what));
     }
@@ -269,7 +270,7 @@ class Flattener {
 
   Storage storage(PickleRef ref, std::string_view name) {
     const StorageId id = objects_.storage_id(ref);
-    ByteSource content = storages_.content(id);
+    FileBytes content = storages_.content(id);
     TESSERA_CHECK(content.bytes.size() >= id.bytes, CorruptFile,
                   "{}: tensor '{}': storage '{}' claims {} bytes, but the file holds {}",
                   objects_.source(), name, id.key, id.bytes, content.bytes.size());
@@ -311,7 +312,7 @@ class Flattener {
 
   // Checks that every element lies inside the storage and sets `data`.
   void place(TensorEntry& entry,
-             const ByteSource& content,
+             const FileBytes& content,
              uint64_t offset,
              const std::string& name) {
     const std::string_view source = objects_.source();
@@ -374,7 +375,7 @@ class Flattener {
       }
     }
     spend(bytes.size());
-    const auto content = ByteSource::copy(std::as_bytes(std::span(bytes)), std::string(source));
+    const auto content = FileBytes::copy(std::as_bytes(std::span(bytes)), std::string(source));
     place(entry, content, 0, name);
     table_.tensors.insert_or_assign(name, std::move(entry));
   }
@@ -392,7 +393,7 @@ class ZipStorages : public StorageProvider {
   ZipStorages(ZipArchive& archive, std::string prefix, std::string_view source)
       : archive_(archive), prefix_(std::move(prefix)), source_(source) {}
 
-  ByteSource content(const StorageId& id) override {
+  FileBytes content(const StorageId& id) override {
     const auto known = contents_.find(id.key);
     if (known != contents_.end()) {
       return known->second;
@@ -407,7 +408,7 @@ class ZipStorages : public StorageProvider {
   ZipArchive& archive_;
   std::string prefix_;
   std::string_view source_;
-  std::unordered_map<std::string, ByteSource> contents_;
+  std::unordered_map<std::string, FileBytes> contents_;
 };
 
 // "<root>/" of the pickle, with the slash.
@@ -429,16 +430,16 @@ std::string find_root(const ZipArchive& archive, std::string_view source) {
           : fmt::format(" (it begins with '{}')", utf8_lossy(first->first)));
 }
 
-TensorTable read_zip(const ByteSource& source) {
+TensorTable read_zip(const FileBytes& source) {
   ZipArchive archive(source);
   const std::string root = find_root(archive, source.name);
   if (const ZipEntry* order = archive.find(root + "byteorder")) {
-    const ByteSource text = archive.read(*order);
+    const FileBytes text = archive.read(*order);
     TESSERA_CHECK(trim(text.text()) == "little", Unsupported,
                   "{}: byte order '{}', expected 'little'; save again on a little-endian machine",
                   source.name, utf8_lossy(text.text().substr(0, 32)));
   }
-  const ByteSource stream = archive.read(*archive.find(root + "data.pkl"));
+  const FileBytes stream = archive.read(*archive.find(root + "data.pkl"));
   const Pickle pickle(stream.text(), source.name);
   ZipStorages storages(archive, root, source.name);
   TensorTable table;
@@ -453,12 +454,12 @@ class StreamStorages : public StorageProvider {
  public:
   explicit StreamStorages(std::string_view source) : source_(source) {}
 
-  void add(std::string key, ByteSource content) {
+  void add(std::string key, FileBytes content) {
     TESSERA_CHECK(contents_.emplace(std::move(key), std::move(content)).second, CorruptFile,
                   "{}: damaged torch file: a storage occurs twice", source_);
   }
 
-  ByteSource content(const StorageId& id) override {
+  FileBytes content(const StorageId& id) override {
     const auto it = contents_.find(id.key);
     TESSERA_CHECK(it != contents_.end(), CorruptFile, "{}: the file has no storage '{}'", source_,
                   id.key);
@@ -467,7 +468,7 @@ class StreamStorages : public StorageProvider {
 
  private:
   std::string_view source_;
-  std::unordered_map<std::string, ByteSource> contents_;
+  std::unordered_map<std::string, FileBytes> contents_;
 };
 
 void check_system(const Pickle& pickle, std::string_view source) {
@@ -480,7 +481,7 @@ void check_system(const Pickle& pickle, std::string_view source) {
   }
 }
 
-TensorTable read_stream(const ByteSource& source) {
+TensorTable read_stream(const FileBytes& source) {
   const std::string_view text = source.text();
   size_t at = kStreamMagic.size();
   const auto next = [&] {
@@ -534,7 +535,7 @@ bool looks_like_torch(std::string_view bytes) {
   return looks_like_zip(bytes) || bytes.starts_with(kStreamMagic);
 }
 
-TensorTable read_torch(const ByteSource& source) {
+TensorTable read_torch(const FileBytes& source) {
   if (looks_like_zip(source.text())) {
     return read_zip(source);
   }

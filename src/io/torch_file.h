@@ -13,7 +13,7 @@ namespace tessera::io {
 /// dotted names ("state_dict.encoder.weight", "optimizer.state.0.step"); a tensor that is the whole
 /// content is called "tensor". Throws CorruptFile; Unsupported for names outside the allow-list,
 /// big-endian files, element types without a safetensors name, tar files of torch < 0.4.
-TensorTable read_torch(const ByteSource& source);
+TensorTable read_torch(const FileBytes& source);
 
 /// True when `bytes` begin as a file of torch.save does (either format).
 bool looks_like_torch(std::string_view bytes);

@@ -59,7 +59,7 @@ struct Directory {
   uint64_t size = 0;
 };
 
-uint64_t find_end(const ByteSource& source, const Fields& fields) {
+uint64_t find_end(const FileBytes& source, const Fields& fields) {
   const uint64_t size = source.bytes.size();
   for (uint64_t back = kEndSize; back <= size && back <= kEndSize + kMaxComment; ++back) {
     if (fields.u32(size - back) == kEndMagic && fields.u16(size - back + 20) == back - kEndSize) {
@@ -71,7 +71,7 @@ uint64_t find_end(const ByteSource& source, const Fields& fields) {
       source.name, size);
 }
 
-Directory find_directory(const ByteSource& source, const Fields& fields) {
+Directory find_directory(const FileBytes& source, const Fields& fields) {
   const uint64_t end = find_end(source, fields);
   Directory directory{fields.u16(end + 10), fields.u32(end + 16), fields.u32(end + 12)};
   uint64_t disk = fields.u16(end + 4);
@@ -117,7 +117,7 @@ void read_zip64_extra(
   }
 }
 
-void check_place(const ByteSource& source,
+void check_place(const FileBytes& source,
                  const Fields& fields,
                  uint64_t local,
                  uint64_t limit,
@@ -140,7 +140,7 @@ bool looks_like_zip(std::string_view bytes) {
   return bytes.starts_with(std::string_view("PK\3\4", 4));
 }
 
-ZipArchive::ZipArchive(ByteSource source) : source_(std::move(source)) {
+ZipArchive::ZipArchive(FileBytes source) : source_(std::move(source)) {
   const std::string_view text = source_.text();
   const Fields fields(text, source_.name);
   const Directory directory = find_directory(source_, fields);
@@ -180,7 +180,7 @@ const ZipEntry* ZipArchive::find(std::string_view name) const {
   return it == entries_.end() ? nullptr : &it->second;
 }
 
-ByteSource ZipArchive::read(const ZipEntry& entry) {
+FileBytes ZipArchive::read(const ZipEntry& entry) {
   const std::span<std::byte> packed = source_.bytes.subspan(entry.offset, entry.packed);
   if (!entry.deflated) {
     return {packed, source_.owner, source_.name};

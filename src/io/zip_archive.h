@@ -27,7 +27,7 @@ class ZipArchive {
  public:
   /// Throws CorruptFile; Unsupported for encryption, several disks, methods beside store and
   /// deflate.
-  explicit ZipArchive(ByteSource source);
+  explicit ZipArchive(FileBytes source);
 
   const std::map<std::string, ZipEntry, std::less<>>& entries() const { return entries_; }
   const ZipEntry* find(std::string_view name) const;
@@ -35,10 +35,10 @@ class ZipArchive {
   /// Content of an entry: stored entries point into the archive, deflated ones are decoded and
   /// their CRC is checked. All decoded bytes of an archive together may be 100 times its size, plus
   /// 64 MiB.
-  ByteSource read(const ZipEntry& entry);
+  FileBytes read(const ZipEntry& entry);
 
  private:
-  ByteSource source_;
+  FileBytes source_;
   std::map<std::string, ZipEntry, std::less<>> entries_;
   uint64_t inflated_ = 0;
 };

@@ -1,7 +1,7 @@
-// Two passes as in huggingface/tokenizers 0.23: tokens with normalized = false on the raw text, then
-// the others on each run after the normalizer. A match that is refused (single_word) is skipped as a
-// whole; the search goes on behind it. A token that takes white space on its right does not move
-// the search on, so a next token may begin inside that white space.
+// Two passes as in huggingface/tokenizers 0.23: tokens with normalized = false on the raw text,
+// then the others on each run after the normalizer. A match that is refused (single_word) is
+// skipped as a whole; the search goes on behind it. A token that takes white space on its right
+// does not move the search on, so a next token may begin inside that white space.
 #include "text/added_tokens.h"
 
 #include "core/strings.h"
@@ -72,7 +72,9 @@ void TokenTrie::add(std::string_view text, int32_t id) {
       at = fresh;
     }
   }
-  nodes_[at].id = id;
+  if (nodes_[at].id < 0) {  // of tokens with one normalized form the first counts
+    nodes_[at].id = id;
+  }
 }
 
 int32_t TokenTrie::match(std::string_view text, size_t* length) const {
@@ -170,9 +172,8 @@ std::vector<AddedVocabulary::Cut> AddedVocabulary::cut(std::string_view text,
     if (encode_special_tokens_ && special_.contains(token.content)) {
       continue;
     }
-    if (token.single_word &&
-        ((begin > 0 && is_word(last_character(text.substr(0, begin)))) ||
-         (end < text.size() && is_word(first_character(text.substr(end)))))) {
+    if (token.single_word && ((begin > 0 && is_word(last_character(text.substr(0, begin)))) ||
+                              (end < text.size() && is_word(first_character(text.substr(end)))))) {
       continue;
     }
     if (token.lstrip) {

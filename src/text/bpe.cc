@@ -1,7 +1,7 @@
 // Byte pair encoding as in huggingface/tokenizers 0.23. Short words are merged by scanning the
-// ranks of their pairs, long ones with a heap over a linked list, so that a word of a megabyte costs
-// n log n. Merges live in one open-addressed table keyed by the two ids. There is no word cache:
-// encoding keeps no state and needs no lock.
+// ranks of their pairs, long ones with a heap over a linked list, so that a word of a megabyte
+// costs n log n. Merges live in one open-addressed table keyed by the two ids. There is no word
+// cache: encoding keeps no state and needs no lock.
 #include "text/bpe.h"
 
 #include "core/error.h"
@@ -36,6 +36,7 @@ void Vocabulary::add(std::string token, int64_t id) {
                 "vocabulary: token '{}' has id {}, expected 0 to {}", token, id, kMaxId);
   const auto it = ids_.insert_or_assign(std::move(token), static_cast<int32_t>(id)).first;
   tokens_[it->second] = &it->first;
+  longest_ = std::max(longest_, it->first.size());
   max_id_ = std::max(max_id_, it->second);
 }
 
@@ -84,7 +85,10 @@ BpeModel::BpeModel(Vocabulary vocabulary,
     TESSERA_CHECK(left_id && right_id && id, CorruptFile,
                   "merges: '{} {}' at rank {} has no '{}' in the vocabulary; expected both parts "
                   "and the result",
-                  left, right, rank, !left_id ? left : !right_id ? right : whole);
+                  left, right, rank,
+                  !left_id    ? left
+                  : !right_id ? right
+                              : whole);
     insert(*left_id, *right_id, static_cast<uint32_t>(rank), *id);
   }
   if (options_.unk_token) {
@@ -350,8 +354,9 @@ std::unique_ptr<TokenModel> make_bpe(const io::Json& json) {
   if (dropout.is_number() && dropout.get<double>() > 0) {
     log::warning("model BPE: dropout {} is for training; encoding without it", dropout.dump());
   }
-  return std::make_unique<BpeModel>(Vocabulary::from_json(member(json, "vocab"), "model BPE: vocab"),
-                                    parse_merges(member(json, "merges")), std::move(options));
+  return std::make_unique<BpeModel>(
+      Vocabulary::from_json(member(json, "vocab"), "model BPE: vocab"),
+      parse_merges(member(json, "merges")), std::move(options));
 }
 
 }  // namespace

@@ -35,6 +35,8 @@ class Vocabulary {
   /// Number of distinct tokens.
   size_t size() const { return ids_.size(); }
   int32_t max_id() const { return max_id_; }
+  /// Bytes of the longest token.
+  size_t longest() const { return longest_; }
 
   /// Reads {token: id}; `what` names the object in errors.
   static Vocabulary from_json(const io::Json& json, std::string_view what);
@@ -43,6 +45,7 @@ class Vocabulary {
   std::unordered_map<std::string, int32_t, StringHash, std::equal_to<>> ids_;
   std::unordered_map<int32_t, const std::string*> tokens_;
   int32_t max_id_ = -1;
+  size_t longest_ = 0;
 };
 
 class TokenModel {

@@ -1,6 +1,6 @@
-// Decoders as in huggingface/tokenizers 0.23. Broken UTF-8: ByteLevel decodes all bytes at once with
-// one U+FFFD for each maximal broken prefix; ByteFallback gives one U+FFFD for every byte of a run of
-// <0xHH> tokens that is not valid as a whole.
+// Decoders as in huggingface/tokenizers 0.23. Broken UTF-8: ByteLevel decodes all bytes at once
+// with one U+FFFD for each maximal broken prefix; ByteFallback gives one U+FFFD for every byte of a
+// run of <0xHH> tokens that is not valid as a whole.
 #include "text/decoders.h"
 
 #include "core/error.h"
@@ -135,10 +135,7 @@ Tokens fuse(Tokens tokens) {
 }
 
 /// Cuts up to `start` leading and `stop` trailing repeats of `content` off one token.
-std::string strip(std::string_view token,
-                  std::string_view content,
-                  int64_t start,
-                  int64_t stop) {
+std::string strip(std::string_view token, std::string_view content, int64_t start, int64_t stop) {
   for (int64_t i = 0; i < start && token.starts_with(content); ++i) {
     token.remove_prefix(content.size());
   }
@@ -208,8 +205,8 @@ std::unique_ptr<Decoder> make_wordpiece_decoder(const io::Json& json) {
   return simple([=](Tokens tokens) {
     for (size_t i = 0; i < tokens.size(); ++i) {
       if (i > 0) {
-        tokens[i] = tokens[i].starts_with(prefix) ? tokens[i].substr(prefix.size())
-                                                  : " " + tokens[i];
+        tokens[i] =
+            tokens[i].starts_with(prefix) ? tokens[i].substr(prefix.size()) : " " + tokens[i];
       }
       if (cleanup) {
         tokens[i] = clean_up_spaces(std::move(tokens[i]), true);

@@ -16,8 +16,8 @@ class Decoder {
   virtual std::vector<std::string> apply(std::vector<std::string> tokens) const = 0;
 };
 
-/// Builds the decoder of a tokenizer.json; nullptr for null. Throws Unsupported for an unknown type,
-/// CorruptFile for bad fields.
+/// Builds the decoder of a tokenizer.json; nullptr for null. Throws Unsupported for an unknown
+/// type, CorruptFile for bad fields.
 std::unique_ptr<Decoder> make_decoder(const io::Json& json);
 
 /// Removes the spaces that WordPiece puts before punctuation and English contractions. `full`: as

@@ -2,8 +2,8 @@
 // alone. Classes with a pipeline of their own (GPT2Tokenizer, Qwen2Tokenizer, LlamaTokenizer,
 // GPTNeoXTokenizer) take vocabulary, merges and post-processor from the file and replace the rest.
 // And the special tokens that the config files name are added with the flags given there, numbered
-// on from the vocabulary. With vocab.json + merges.txt the class decides everything; without a known
-// class the folder is taken for Qwen2 when it has <|im_start|>, else for GPT-2.
+// on from the vocabulary. With vocab.json + merges.txt the class decides everything; without a
+// known class the folder is taken for Qwen2 when it has <|im_start|>, else for GPT-2.
 #include "text/hf_folder.h"
 
 #include "core/error.h"
@@ -97,10 +97,10 @@ Family family_of_class(std::string_view name) {
 /// The class that transformers registers for a model type; "" when none that matters here.
 std::string_view class_of_model(std::string_view model_type) {
   constexpr std::array<std::string_view, 12> kQwen2 = {
-      "qwen2",      "qwen2_moe",   "qwen2_vl", "qwen2_5_vl",     "qwen2_audio",    "qwen2_5_omni",
-      "qwen3",      "qwen3_moe",   "internvl", "audioflamingo3", "qwen3_vl",       "colqwen2"};
-  constexpr std::array<std::string_view, 7> kGpt2 = {"gpt2", "gpt_neo",  "gptj",       "codegen",
-                                                     "opt",  "blip-2",   "instructblip"};
+      "qwen2", "qwen2_moe", "qwen2_vl", "qwen2_5_vl",     "qwen2_audio", "qwen2_5_omni",
+      "qwen3", "qwen3_moe", "internvl", "audioflamingo3", "qwen3_vl",    "colqwen2"};
+  constexpr std::array<std::string_view, 7> kGpt2 = {"gpt2", "gpt_neo", "gptj",        "codegen",
+                                                     "opt",  "blip-2",  "instructblip"};
   constexpr std::array<std::string_view, 7> kGptNeoX = {"gpt_neox", "mamba", "mamba2",      "xlstm",
                                                         "olmo",     "olmoe", "falcon_mamba"};
   constexpr std::array<std::string_view, 5> kGeneric = {"mistral", "mixtral", "mistral3",
@@ -327,33 +327,40 @@ SpecialTokens collect_tokens(const Folder& folder, Family family, const Json& fi
 
 /// The tokens that transformers hands to add_tokens, in order.
 std::vector<AddedToken> tokens_to_add(const SpecialTokens& tokens, const JsonTokenizer& tokenizer) {
+  std::vector<NamedToken> chosen;
+  for (const auto& [id, named] : tokens.added) {
+    chosen.push_back(named);
+  }
+  const size_t listed = chosen.size();
+  // A string and an object of one content are two tokens here: the later one's flags win.
+  const auto known = [&](const NamedToken& named) {
+    const std::string& content = named.token.content;
+    for (size_t i = 0; i < chosen.size(); ++i) {
+      const bool same = chosen[i].plain == named.plain && chosen[i].token == named.token;
+      if (chosen[i].token.content == content && (i < listed || same)) {
+        return true;
+      }
+    }
+    return tokenizer.is_added(content);
+  };
+  for (const auto* list : {&tokens.named, &tokens.extra}) {
+    for (const NamedToken& named : *list) {
+      if (!known(named)) {
+        chosen.push_back(named);
+      }
+    }
+  }
   std::vector<AddedToken> out;
-  const auto is_named = [&](const std::string& content) {
-    return std::any_of(tokens.named.begin(), tokens.named.end(),
-                       [&](const NamedToken& t) { return t.token.content == content; });
-  };
-  const auto known = [&](const std::string& content) {
-    return tokenizer.is_added(content) ||
-           std::any_of(out.begin(), out.end(),
-                       [&](const AddedToken& t) { return t.content == content; });
-  };
-  const auto push = [&](const NamedToken& named) {
+  for (const NamedToken& named : chosen) {
     AddedToken token = named.token;
-    if (!token.special && is_named(token.content)) {
+    const bool is_named =
+        std::any_of(tokens.named.begin(), tokens.named.end(),
+                    [&](const NamedToken& other) { return other.token.content == token.content; });
+    if (!token.special && is_named) {
       token.special = true;
       token.normalized = named.normalized_set && token.normalized;
     }
     out.push_back(std::move(token));
-  };
-  for (const auto& [id, named] : tokens.added) {
-    push(named);
-  }
-  for (const auto* list : {&tokens.named, &tokens.extra}) {
-    for (const NamedToken& named : *list) {
-      if (!known(named.token.content)) {
-        push(named);
-      }
-    }
   }
   return out;
 }
@@ -370,20 +377,25 @@ Json class_pipeline(const Folder& folder, Family family, Json vocabulary, Json m
   const bool llama = family == Family::kLlama;
   const bool prefix = flag(folder.config, "add_prefix_space", llama);
   Json json;
-  json["model"] = {{"type", "BPE"},      {"fuse_unk", llama}, {"byte_fallback", llama},
-                   {"dropout", nullptr}, {"unk_token", nullptr}};
+  json["model"] = {{"type", "BPE"},
+                   {"fuse_unk", llama},
+                   {"byte_fallback", llama},
+                   {"dropout", nullptr},
+                   {"unk_token", nullptr}};
   json["model"]["vocab"] = std::move(vocabulary);
   json["model"]["merges"] = std::move(merges);
   if (llama) {
     const bool legacy = flag(folder.config, "legacy", false);
     json["pre_tokenizer"] = {{"type", "Metaspace"},
                              {"replacement", "▁"},
-                             {"prepend_scheme", !prefix ? "never" : legacy ? "always" : "first"},
+                             {"prepend_scheme", !prefix  ? "never"
+                                                : legacy ? "always"
+                                                         : "first"},
                              {"split", false}};
-    Json decoders = Json::array(
-        {{{"type", "Replace"}, {"pattern", {{"String", "▁"}}}, {"content", " "}},
-         {{"type", "ByteFallback"}},
-         {{"type", "Fuse"}}});
+    Json decoders =
+        Json::array({{{"type", "Replace"}, {"pattern", {{"String", "▁"}}}, {"content", " "}},
+                     {{"type", "ByteFallback"}},
+                     {{"type", "Fuse"}}});
     if (prefix) {
       decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
     }
@@ -394,12 +406,11 @@ Json class_pipeline(const Folder& folder, Family family, Json vocabulary, Json m
   if (family == Family::kQwen2) {
     json["pre_tokenizer"] = {
         {"type", "Sequence"},
-        {"pretokenizers",
-         Json::array({{{"type", "Split"},
-                       {"pattern", {{"Regex", std::string(kQwen2Pattern)}}},
-                       {"behavior", "Isolated"},
-                       {"invert", false}},
-                      byte_level(prefix, false)})}};
+        {"pretokenizers", Json::array({{{"type", "Split"},
+                                        {"pattern", {{"Regex", std::string(kQwen2Pattern)}}},
+                                        {"behavior", "Isolated"},
+                                        {"invert", false}},
+                                       byte_level(prefix, false)})}};
   } else {
     json["pre_tokenizer"] = byte_level(prefix, true);
   }
@@ -487,8 +498,7 @@ std::unique_ptr<JsonTokenizer> build(const Folder& folder) {
     tokenizer->add_tokens(plain);
   }
   tokenizer->set_encode_special_tokens(flag(folder.config, "split_special_tokens", false));
-  const bool bpe = family != Family::kGeneric ||
-                   type_of(member(file, "model"), "model") == "BPE";
+  const bool bpe = family != Family::kGeneric || type_of(member(file, "model"), "model") == "BPE";
   tokenizer->set_clean_up_spaces(!bpe &&
                                  flag(folder.config, "clean_up_tokenization_spaces", false));
   return tokenizer;
@@ -500,10 +510,10 @@ std::unique_ptr<Tokenizer> load_hf_tokenizer(const io::fs::path& folder) {
   Folder files;
   files.path = folder;
   files.has_json = io::fs::exists(folder / "tokenizer.json");
-  TESSERA_CHECK(files.has_json || (io::fs::exists(folder / "vocab.json") &&
-                                   io::fs::exists(folder / "merges.txt")),
-                NotFound, "{}: expected tokenizer.json, or vocab.json and merges.txt",
-                folder.string());
+  TESSERA_CHECK(
+      files.has_json ||
+          (io::fs::exists(folder / "vocab.json") && io::fs::exists(folder / "merges.txt")),
+      NotFound, "{}: expected tokenizer.json, or vocab.json and merges.txt", folder.string());
   return with_context("loading the tokenizer of " + folder.string(), [&] {
     files.config = read_optional(folder / "tokenizer_config.json");
     files.special = read_optional(folder / "special_tokens_map.json");

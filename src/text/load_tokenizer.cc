@@ -2,6 +2,7 @@
 // then vocab.json + merges.txt.
 #include "core/error.h"
 #include "text/hf_folder.h"
+#include "text/slow_llama.h"
 #include "text/tokenizer.h"
 
 namespace tessera::text {
@@ -10,9 +11,10 @@ std::unique_ptr<Tokenizer> load_tokenizer(const io::fs::path& folder) {
   if (!io::fs::exists(folder)) {
     io::throw_not_found(folder, "a model folder");
   }
-  if (!io::fs::exists(folder / "tokenizer.json") && io::fs::exists(folder / "tokenizer.model")) {
-    throw Unsupported("{}: tokenizer.model is not supported by this build; expected tokenizer.json",
-                      folder.string());
+  const bool has_model =
+      io::fs::exists(folder / "tokenizer.model") || io::fs::exists(folder / "spiece.model");
+  if (!io::fs::exists(folder / "tokenizer.json") && has_model) {
+    return load_sentencepiece_tokenizer(folder);
   }
   return load_hf_tokenizer(folder);
 }

@@ -138,8 +138,7 @@ std::unique_ptr<Normalizer> make_bert(const io::Json& json) {
   options.handle_chinese_chars = bool_field(json, "handle_chinese_chars", kWhat, true);
   options.lowercase = bool_field(json, "lowercase", kWhat, true);
   options.strip_accents = bool_field(json, "strip_accents", kWhat, options.lowercase);
-  return simple(
-      [options](std::string& text, bool& at_start) { bert(text, at_start, options); });
+  return simple([options](std::string& text, bool& at_start) { bert(text, at_start, options); });
 }
 
 class Replace : public Normalizer {
@@ -172,8 +171,8 @@ void nmt(std::string& text, bool& at_start) {
     const bool dropped = (c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F ||
                          c == 0x8F || c == 0x9F;
     const bool space = c == 9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 ||
-                       (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 ||
-                       c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+                       (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
+                       c == 0xFEFF || c == 0xFFFD;
     if (!dropped) {
       utf8_append(out, space ? U' ' : c);
     }

@@ -12,8 +12,8 @@ class Normalizer {
  public:
   virtual ~Normalizer() = default;
 
-  /// Changes `text` (valid UTF-8) in place. Clears `at_start` when the first characters are dropped,
-  /// so that the text no longer begins where the user's text does.
+  /// Changes `text` (valid UTF-8) in place. Clears `at_start` when the first characters are
+  /// dropped, so that the text no longer begins where the user's text does.
   virtual void apply(std::string& text, bool& at_start) const = 0;
 };
 

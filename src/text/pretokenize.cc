@@ -179,9 +179,8 @@ class RegexSplit : public PreTokenizer {
   RegexSplit(Regex regex, Behavior behavior, bool invert)
       : regex_(std::move(regex)), behavior_(behavior), invert_(invert) {}
   void apply(Words& words) const override {
-    split_pieces(words, behavior_, invert_, [this](std::string_view text, auto& out) {
-      find_regex(regex_, text, out);
-    });
+    split_pieces(words, behavior_, invert_,
+                 [this](std::string_view text, auto& out) { find_regex(regex_, text, out); });
   }
 
  private:
@@ -228,13 +227,11 @@ class ByteLevel : public PreTokenizer {
       });
     }
     if (regex_) {
-      split_pieces(words, Behavior::kIsolated, false, [this](std::string_view text, auto& out) {
-        find_regex(*regex_, text, out);
-      });
+      split_pieces(words, Behavior::kIsolated, false,
+                   [this](std::string_view text, auto& out) { find_regex(*regex_, text, out); });
     }
-    rewrite_pieces(words, [](std::string_view text, bool, std::string& out) {
-      append_byte_level(out, text);
-    });
+    rewrite_pieces(
+        words, [](std::string_view text, bool, std::string& out) { append_byte_level(out, text); });
   }
 
  private:
@@ -251,8 +248,7 @@ class Metaspace : public PreTokenizer {
   }
   void apply(Words& words) const override {
     rewrite_pieces(words, [this](std::string_view text, bool at_start, std::string& out) {
-      const bool wanted =
-          prepend_ == Prepend::kAlways || (prepend_ == Prepend::kFirst && at_start);
+      const bool wanted = prepend_ == Prepend::kAlways || (prepend_ == Prepend::kFirst && at_start);
       if (wanted && !text.starts_with(' ') && !text.starts_with(replacement_)) {
         out += replacement_;
       }
@@ -320,9 +316,9 @@ class Sequence : public PreTokenizer {
 std::unique_ptr<PreTokenizer> make_metaspace(const io::Json& json) {
   constexpr std::string_view kWhat = "pre_tokenizer Metaspace";
   const std::string replacement = string_field(json, "replacement", kWhat);
-  TESSERA_CHECK(!replacement.empty() &&
-                    static_cast<size_t>(utf8_length(replacement)) == replacement.size(),
-                CorruptFile, "{}: replacement '{}', expected one character", kWhat, replacement);
+  TESSERA_CHECK(
+      !replacement.empty() && static_cast<size_t>(utf8_length(replacement)) == replacement.size(),
+      CorruptFile, "{}: replacement '{}', expected one character", kWhat, replacement);
   const std::string scheme = string_field(json, "prepend_scheme", kWhat, "always");
   Metaspace::Prepend prepend = Metaspace::Prepend::kAlways;
   if (scheme == "first") {

@@ -34,8 +34,8 @@ class PreTokenizer {
   virtual void apply(Words& words) const = 0;
 };
 
-/// Builds the pre-tokenizer of a tokenizer.json; nullptr for null. Throws Unsupported for an unknown
-/// type, CorruptFile for bad fields.
+/// Builds the pre-tokenizer of a tokenizer.json; nullptr for null. Throws Unsupported for an
+/// unknown type, CorruptFile for bad fields.
 std::unique_ptr<PreTokenizer> make_pretokenizer(const io::Json& json);
 
 /// GPT-2's map of bytes to printable characters: code point of each byte.

@@ -11,10 +11,11 @@
 #include "core/strings.h"
 #include "text/unicode.h"
 
+#include <pcre2.h>
+
+#include <algorithm>
 #include <array>
 #include <optional>
-
-#include <pcre2.h>
 
 namespace tessera::text {
 namespace {
@@ -24,20 +25,59 @@ constexpr uint32_t kHeapLimitKib = 256 * 1024;
 constexpr size_t kJitStackMax = 16 << 20;
 constexpr size_t kMaxPattern = 1 << 16;
 
-// Oniguruma's \w: letters, marks, decimal and letter numbers, connectors, circled letters, and six
-// characters of Latin-1.
+// Oniguruma's \w in a class: letters, marks, decimal and letter numbers, connectors, circled
+// letters.
 constexpr std::string_view kWordItems =
     "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}"
-    "\\x{1F170}-\\x{1F189}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
+    "\\x{1F170}-\\x{1F189}";
+// Alone it also takes the raised digits and fractions of Latin-1.
+constexpr std::string_view kLatinWordItems = "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
+
+// Alphabetic, with what newer Unicode versions added to it.
+constexpr std::string_view kAlphabetic =
+    "\\p{Alphabetic}\\x{363}-\\x{36F}\\x{C04}\\x{F82}\\x{F83}\\x{1DD3}-\\x{1DE6}\\x{11080}\\x{"
+    "11081}"
+    "\\x{11241}";
+
+// POSIX classes by Unicode properties; what is not listed is the same in PCRE2.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kPosixClasses = {{
+    {"alpha", kAlphabetic},
+    {"upper", "\\p{Uppercase}"},
+    {"lower", "\\p{Lowercase}"},
+    {"digit", "\\p{Nd}"},
+    {"punct", "\\p{P}\\p{S}"},
+    {"word", kWordItems},
+}};
+
+// Properties that are neither a category nor a script.
+constexpr std::array<std::string_view, 12> kBinaryProperties = {
+    "any",         "alphabetic",        "uppercase", "lowercase",  "whitespace",           "emoji",
+    "ideographic", "emojipresentation", "idstart",   "idcontinue", "extendedpictographic", "math"};
 
 // Long names of properties; PCRE2 knows the short ones.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 22> kPropertyNames = {{
-    {"letter", "L"},       {"mark", "M"},          {"number", "N"},     {"punctuation", "P"},
-    {"symbol", "S"},       {"separator", "Z"},     {"other", "C"},      {"lowercaseletter", "Ll"},
-    {"uppercaseletter", "Lu"}, {"titlecaseletter", "Lt"}, {"modifierletter", "Lm"}, {"otherletter", "Lo"},
-    {"decimalnumber", "Nd"}, {"punct", "P"},       {"digit", "Nd"},     {"alpha", "Alphabetic"},
-    {"upper", "Uppercase"}, {"lower", "Lowercase"}, {"space", "Xsp"},   {"nonspacingmark", "Mn"},
-    {"spacingmark", "Mc"}, {"control", "Cc"},
+    {"letter", "L"},
+    {"mark", "M"},
+    {"number", "N"},
+    {"punctuation", "P"},
+    {"symbol", "S"},
+    {"separator", "Z"},
+    {"other", "C"},
+    {"lowercaseletter", "Ll"},
+    {"uppercaseletter", "Lu"},
+    {"titlecaseletter", "Lt"},
+    {"modifierletter", "Lm"},
+    {"otherletter", "Lo"},
+    {"decimalnumber", "Nd"},
+    {"dashpunctuation", "Pd"},
+    {"digit", "Nd"},
+    {"alpha", "Alphabetic"},
+    {"upper", "Uppercase"},
+    {"lower", "Lowercase"},
+    {"separatorspace", "Zs"},
+    {"nonspacingmark", "Mn"},
+    {"spacingmark", "Mc"},
+    {"control", "Cc"},
 }};
 
 [[noreturn]] void unsupported(std::string_view what, std::string_view pattern) {
@@ -87,13 +127,13 @@ class Translator {
                   in_);
     const char c = in_[at_ + 1];
     if (c == 'p' || c == 'P') {
-      return property();
+      return property(inside);
     }
     at_ += 2;
     if (inside && (c == 'W' || c == 'H')) {
       unsupported("a negated shorthand inside a class", in_);
     }
-    const std::string words(kWordItems);
+    const std::string words = std::string(kWordItems) + std::string(inside ? "" : kLatinWordItems);
     switch (c) {
       case 'w':
         return inside ? words : "[" + words + "]";
@@ -126,14 +166,12 @@ class Translator {
     return fmt::format("\\x{{{}}}", digits);
   }
 
-  std::string property() {
+  std::string property(bool inside) {
     const bool upper = in_[at_ + 1] == 'P';
     const size_t open = at_ + 2;
-    if (open >= in_.size() || in_[open] != '{') {  // \pL
-      TESSERA_CHECK(open < in_.size(), CorruptFile,
-                    "regular expression '{}': expected a property after \\p", in_);
-      at_ = open + 1;
-      return std::string(in_.substr(open - 2, 3));
+    if (open >= in_.size() || in_[open] != '{') {  // no property without braces there
+      at_ = open;
+      return upper ? "P" : "p";
     }
     const size_t close = in_.find('}', open);
     TESSERA_CHECK(close != std::string_view::npos, CorruptFile,
@@ -142,7 +180,11 @@ class Translator {
     at_ = close + 1;
     const bool negated = upper != name.starts_with('^');
     name.remove_prefix(name.starts_with('^') ? 1 : 0);
-    return fmt::format("\\{}{{{}}}", negated ? 'P' : 'p', property_name(name));
+    const std::string plain = property_name(name);
+    if (plain == "Alphabetic" && !negated) {
+      return inside ? std::string(kAlphabetic) : fmt::format("[{}]", kAlphabetic);
+    }
+    return fmt::format("\\{}{{{}}}", negated ? 'P' : 'p', plain);
   }
 
   static std::string property_name(std::string_view name) {
@@ -157,9 +199,11 @@ class Translator {
         return std::string(short_name);
       }
     }
+    const bool script =
+        name.size() > 2 && std::find(kBinaryProperties.begin(), kBinaryProperties.end(), plain) ==
+                               kBinaryProperties.end();
     // PCRE2 10.40 and later read a bare script name as Script_Extensions.
-    const bool bidi_or_bool = plain == "any" || plain.starts_with("x");
-    return name.size() > 2 && !bidi_or_bool ? fmt::format("sc:{}", name) : std::string(name);
+    return script ? fmt::format("sc:{}", name) : std::string(name);
   }
 
   // A class; `A&&B` becomes (?=B)A with each side a class of its own.
@@ -215,9 +259,22 @@ class Translator {
     const size_t close = in_.find(":]", at_);
     TESSERA_CHECK(close != std::string_view::npos, CorruptFile,
                   "regular expression '{}': [: is never closed", in_);
-    const std::string_view whole = in_.substr(at_, close + 2 - at_);
+    std::string_view name = in_.substr(at_ + 2, close - at_ - 2);
     at_ = close + 2;
-    return whole == "[:word:]" ? std::string(kWordItems) : std::string(whole);
+    const bool negated = name.starts_with('^');
+    name.remove_prefix(negated ? 1 : 0);
+    for (const auto& [posix, items] : kPosixClasses) {
+      if (name == posix && !negated) {
+        return std::string(items);
+      }
+    }
+    if (name == "alnum" && !negated) {
+      return std::string(kAlphabetic) + "\\p{Nd}";
+    }
+    if (negated) {
+      unsupported("a negated POSIX class", in_);
+    }
+    return fmt::format("[:{}:]", name);
   }
 
   std::string_view in_;
@@ -275,8 +332,7 @@ struct Regex::Code {
 
 Regex::Regex(std::string_view pattern) : code_(std::make_unique<Code>()) {
   TESSERA_CHECK(pattern.size() <= kMaxPattern, CorruptFile,
-                "regular expression of {} bytes; expected at most {}", pattern.size(),
-                kMaxPattern);
+                "regular expression of {} bytes; expected at most {}", pattern.size(), kMaxPattern);
   code_->pattern = pattern;
   const std::string translated = Translator(pattern).run();
   int error = 0;
@@ -322,8 +378,8 @@ void Regex::find_all(std::string_view text,
   std::optional<size_t> last_end;
   while (at <= subject.size()) {
     const int result =
-        pcre2_match(code_->pcre.get(), reinterpret_cast<PCRE2_SPTR>(subject.data()),
-                    subject.size(), at, PCRE2_NO_UTF_CHECK, data.get(), context.get());
+        pcre2_match(code_->pcre.get(), reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(),
+                    at, PCRE2_NO_UTF_CHECK, data.get(), context.get());
     if (result == PCRE2_ERROR_NOMATCH) {
       return;
     }

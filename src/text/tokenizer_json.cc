@@ -1,6 +1,6 @@
-// The tokenizer.json pipeline as in huggingface/tokenizers 0.23. `truncation` and `padding` are left
-// out on purpose: they belong to batches for training. Post-processors only matter through the ids
-// they put around a text, so all of them become one template.
+// The tokenizer.json pipeline as in huggingface/tokenizers 0.23. `truncation` and `padding` are
+// left out on purpose: they belong to batches for training. Post-processors only matter through the
+// ids they put around a text, so all of them become one template.
 #include "text/tokenizer_json.h"
 
 #include "core/error.h"
@@ -16,9 +16,9 @@ constexpr int kMaxDepth = 16;
 constexpr size_t kMaxTemplate = 4096;
 
 int32_t checked_id(const io::Json& json, std::string_view what) {
-  TESSERA_CHECK(json.is_number_integer() && json.get<int64_t>() >= 0 &&
-                    json.get<int64_t>() <= INT32_MAX,
-                CorruptFile, "{}: {} is no token id", what, json.dump());
+  TESSERA_CHECK(
+      json.is_number_integer() && json.get<int64_t>() >= 0 && json.get<int64_t>() <= INT32_MAX,
+      CorruptFile, "{}: {} is no token id", what, json.dump());
   return json.get<int32_t>();
 }
 

@@ -20,8 +20,8 @@ namespace tessera::text {
 
 class JsonTokenizer : public Tokenizer {
  public:
-  /// Builds every section of `json` (null sections are skipped) but `added_tokens`, `truncation` and
-  /// `padding`. Throws Unsupported for an unknown component, CorruptFile for bad fields.
+  /// Builds every section of `json` (null sections are skipped) but `added_tokens`, `truncation`
+  /// and `padding`. Throws Unsupported for an unknown component, CorruptFile for bad fields.
   explicit JsonTokenizer(const io::Json& json);
 
   /// Adds tokens after those there are; see AddedVocabulary::add.
@@ -63,7 +63,6 @@ AddedToken parse_added_token(const io::Json& json, std::string_view what);
 
 /// A tokenizer from the text of a tokenizer.json alone, as Tokenizer.from_file opens it; `source`
 /// names it in errors.
-std::unique_ptr<JsonTokenizer> parse_tokenizer_json(std::string_view text,
-                                                    std::string_view source);
+std::unique_ptr<JsonTokenizer> parse_tokenizer_json(std::string_view text, std::string_view source);
 
 }  // namespace tessera::text

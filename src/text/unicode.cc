@@ -59,12 +59,24 @@ bool is_whitespace(char32_t c) {
          c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-bool is_punctuation(char32_t c) { return contains(kPunctuation, c); }
-bool is_numeric(char32_t c) { return contains(kNumeric, c); }
-bool is_word(char32_t c) { return contains(kWord, c); }
-bool is_combining_mark(char32_t c) { return contains(kCombiningMark, c); }
-bool is_nonspacing_mark(char32_t c) { return contains(kNonspacingMark, c); }
-bool is_bert_control(char32_t c) { return contains(kControl, c); }
+bool is_punctuation(char32_t c) {
+  return contains(kPunctuation, c);
+}
+bool is_numeric(char32_t c) {
+  return contains(kNumeric, c);
+}
+bool is_word(char32_t c) {
+  return contains(kWord, c);
+}
+bool is_combining_mark(char32_t c) {
+  return contains(kCombiningMark, c);
+}
+bool is_nonspacing_mark(char32_t c) {
+  return contains(kNonspacingMark, c);
+}
+bool is_bert_control(char32_t c) {
+  return contains(kControl, c);
+}
 
 void append_lowercase(std::string& out, char32_t c) {
   if (c < 0x80) {

@@ -33,7 +33,10 @@ class WordPieceModel : public TokenModel {
     const size_t before = ids.size();
     bool bad = count_characters(word) > max_characters_;
     for (size_t start = 0; start < word.size() && !bad;) {
-      size_t end = word.size();
+      size_t end = std::min(word.size(), start + vocabulary_.longest());
+      while (end < word.size() && (static_cast<unsigned char>(word[end]) & 0xC0) == 0x80) {
+        ++end;
+      }
       std::optional<int32_t> id;
       for (; end > start; end = previous(word, end)) {
         std::string piece = start > 0 ? prefix_ : std::string();
@@ -153,7 +156,8 @@ class UnigramModel : public TokenModel {
     for (const char c : token) {
       const auto byte = static_cast<unsigned char>(c);
       auto& next = children_[at].next;
-      auto it = std::lower_bound(next.begin(), next.end(), std::pair<unsigned char, uint32_t>(byte, 0));
+      auto it =
+          std::lower_bound(next.begin(), next.end(), std::pair<unsigned char, uint32_t>(byte, 0));
       if (it == next.end() || it->first != byte) {
         const auto fresh = static_cast<uint32_t>(children_.size());
         next.insert(it, {byte, fresh});
@@ -258,9 +262,9 @@ std::unique_ptr<TokenModel> make_unigram(const io::Json& json) {
   Vocabulary vocabulary;
   std::vector<double> scores;
   for (const io::Json& entry : list_field(json, "vocab", kWhat)) {
-    TESSERA_CHECK(entry.is_array() && entry.size() == 2 && entry[0].is_string() &&
-                      entry[1].is_number(),
-                  CorruptFile, "{}: vocab entry {} is not [piece, score]", kWhat, scores.size());
+    TESSERA_CHECK(
+        entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_number(),
+        CorruptFile, "{}: vocab entry {} is not [piece, score]", kWhat, scores.size());
     vocabulary.add(entry[0].get<std::string>(), static_cast<int64_t>(scores.size()));
     scores.push_back(entry[1].get<double>());
   }

@@ -163,6 +163,10 @@ def png_cases(rng):
         Image.fromarray(small), "PNG", save_all=True, append_images=[Image.fromarray(255 - small)], duration=50
     )
     yield "animated.png", animation
+    levels = np.resize([5, 120, 700], (4, 5, 1))
+    yield "grey16_key.png", make_png(levels, 0, 16, extra=[(b"tRNS", struct.pack(">H", 120))])
+    levels = np.resize([0, 0xC8C8, 0, 0xC8C8], (4, 5, 3))
+    yield "rgb16_key.png", make_png(levels, 2, 16, extra=[(b"tRNS", struct.pack(">HHH", 0, 0xC8C8, 0))])
 
 
 def jpeg_cases(rng):

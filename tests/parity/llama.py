@@ -94,16 +94,12 @@ def build(name, out, seed):
     with torch.no_grad():
         for key, value in model.named_parameters():
             value.normal_(1.0 if "norm" in key else 0.0, 0.3 if value.dim() == 1 else 0.15)
-    if "dtype" in layout:  # what the file can hold is what both sides compute with, in fp32
-        model = model.to(getattr(torch, layout["dtype"])).to(torch.float32)
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
-    if "dtype" in layout:
-        write_weights(folder, model.to(getattr(torch, layout["dtype"])), **layout)
-        model = model.to(torch.float32)
-    else:
-        write_weights(folder, model, **layout)
+    write_weights(folder, model.to(getattr(torch, layout.get("dtype", "float32"))), **layout)
     write_config(folder, model, **layout)
+    # The reference is what its own loader makes of the folder, in fp32.
+    model = transformers.LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     generation = dict(bos_token_id=1, eos_token_id=changes["eos_token_id"])
     if name == "plain":
         generation["pad_token_id"] = 0

@@ -9,6 +9,7 @@ int run_inspect(const InspectOptions& options);
 int run_train(const TrainOptions& options);
 int run_bench_machine(const BenchOptions& options);
 int run_bench_generate(const BenchGenerateOptions& options);
+int run_demo(const DemoOptions& options);
 
 }  // namespace tessera::cli
 
@@ -21,6 +22,7 @@ tessera_commands() {
                                     .inspect = run_inspect,
                                     .train = run_train,
                                     .bench_machine = run_bench_machine,
-                                    .bench_generate = run_bench_generate};
+                                    .bench_generate = run_bench_generate,
+                                    .demo = run_demo};
   return &table;
 }
