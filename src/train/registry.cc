@@ -6,11 +6,18 @@
 namespace tessera::train {
 
 extern const TaskInfo kLanguageModel;
+extern const TaskInfo kPictureCodecTask;
+extern const TaskInfo kAudioCodecTask;
+extern const TaskInfo kSceneJudgeTask;
+extern const TaskInfo kRecognizerTask;
+extern const TaskInfo kSpeakerTask;
+extern const TaskInfo kMusicTask;
 
 namespace {
 
 constexpr const TaskInfo* kTasks[] = {
-    &kLanguageModel,
+    &kLanguageModel,  &kPictureCodecTask, &kAudioCodecTask, &kSceneJudgeTask,
+    &kRecognizerTask, &kSpeakerTask,      &kMusicTask,
 };
 
 }  // namespace

@@ -1,0 +1,90 @@
+#include "train/objectives/codec_training.h"
+
+#include "core/error.h"
+
+#include <ATen/ATen.h>
+
+namespace tessera::train {
+
+CodecTask::CodecTask(const Recipe& recipe, at::Device device, io::Json defaults)
+    : MediaTask(recipe, device, std::move(defaults)),
+      codec_(std::dynamic_pointer_cast<nn::Codec>(model_)) {
+  const Options task = recipe.section("task");
+  commitment_ = task.number("commitment", 0.25, {0, 100});
+  restart_every_ = task.integer("restart_every", 100, {1, 1e9});
+  discriminator_from_ = task.integer("discriminator_from", -1, {-1, 1e9});
+  adversarial_ = task.number("adversarial", 0.1, {0, 100});
+  features_ = task.number("features", 1.0, {0, 100});
+  const double decay = task.number("codebook_decay", 0.99, {0, 0.999999});
+  if (const auto vectors =
+          std::dynamic_pointer_cast<nn::ResidualVectorQuantizer>(codec_->quantizer())) {
+    TESSERA_CHECK(recipe.optimizer.ema == 0, InvalidArgument,
+                  "optimizer.ema must be 0: codebooks follow the parameters themselves, and would "
+                  "not fit their average");
+    averages_ = std::make_shared<nn::CodebookAverages>(vectors, decay);
+  }
+}
+
+std::vector<std::pair<std::string, std::shared_ptr<torch::nn::Module>>> CodecTask::modules() {
+  auto list = MediaTask::modules();
+  if (averages_ != nullptr) {
+    list.emplace_back("codebooks", averages_);
+  }
+  if (discriminator_ != nullptr) {
+    list.emplace_back("discriminator", discriminator_);
+  }
+  return list;
+}
+
+std::vector<Part> CodecTask::parts() {
+  const auto part = [](const std::string& name, const torch::nn::Module& module) {
+    std::vector<std::pair<std::string, Tensor>> parameters;
+    for (const auto& item : module.named_parameters()) {
+      parameters.emplace_back(name + "." + item.key(), item.value());
+    }
+    return Part{.name = name, .groups = default_groups(parameters), .optimizer = std::nullopt};
+  };
+  std::vector<Part> list{part("model", *model_)};
+  if (discriminator_ != nullptr) {
+    list.push_back(part("discriminator", *discriminator_));
+  }
+  return list;
+}
+
+int64_t CodecTask::phase(int64_t step) const {
+  return discriminator_ != nullptr && step >= discriminator_from_ ? 1 : 0;
+}
+
+void CodecTask::after_step(int64_t step) {
+  if (averages_ != nullptr && step % restart_every_ == 0) {
+    averages_->restart();
+  }
+}
+
+void CodecTask::add_terms(const nn::CodecPass& pass,
+                          const Tensor& truth,
+                          int64_t step,
+                          std::vector<Term>& terms) {
+  terms.push_back(mean_term("commitment", pass.code.commitment, commitment_));
+  if (averages_ != nullptr) {
+    if (at::GradMode::is_enabled()) {
+      averages_->update(pass.code);
+    }
+    for (int64_t level = 0; level < codec_->quantizer()->levels(); ++level) {
+      const std::string name = std::to_string(level);
+      terms.push_back(mean_term("used." + name, averages_->used(level), 0));
+      terms.push_back(mean_term("perplexity." + name, averages_->perplexity(level), 0));
+    }
+  }
+  if (phase(step) == 0) {
+    return;
+  }
+  const Opinion real = discriminator_->judge(truth);
+  const Opinion fake = discriminator_->judge(pass.media);
+  terms.push_back(mean_term("adversarial", generator_loss(fake), adversarial_));
+  terms.push_back(mean_term("features", feature_matching_loss(real, fake), features_));
+  const Tensor margin = discriminator_loss(real, discriminator_->judge(pass.media.detach()));
+  terms.push_back(mean_term("discriminator", margin, 1.0, 1));
+}
+
+}  // namespace tessera::train

@@ -1,0 +1,50 @@
+#include "train/objectives/scene_batches.h"
+
+#include "core/error.h"
+#include "train/world/pack.h"
+
+#include <ATen/ATen.h>
+
+#include <cstring>
+
+namespace tessera::train {
+namespace {
+
+// The sprites alone: pictures need none of the speech programs.
+world::SceneRenderer open_renderer(const Options& data) {
+  const io::fs::path folder = data.string("assets", "");
+  TESSERA_CHECK(!folder.empty(), InvalidArgument, "{}: give the folder of renderers",
+                data.where("assets"));
+  const world::Pack pack(folder / "sprites.pack");
+  std::vector<std::string> pngs;
+  for (int kind = 0; kind < world::first_shape(); ++kind) {
+    const auto emoji =
+        static_cast<uint32_t>(world::object_kinds()[static_cast<size_t>(kind)].emoji);
+    pngs.push_back(pack.read(fmt::format("{:04x}.png", emoji)));
+  }
+  return world::SceneRenderer(pngs);
+}
+
+}  // namespace
+
+SceneBatches::SceneBatches(const Options& data, int image_size)
+    : image_size_(image_size), renderer_(open_renderer(data)) {}
+
+SceneBatches::Drawn SceneBatches::draw(Split split, std::vector<Rng> generators) const {
+  const world::Split wanted =
+      split == Split::kTrain ? world::Split::kTrain : world::Split::kValidation;
+  const auto batch = static_cast<int64_t>(generators.size());
+  Tensor rows = at::empty({batch, image_size_, image_size_, 3}, at::kByte);
+  Drawn drawn;
+  uint8_t* out = rows.data_ptr<uint8_t>();
+  for (Rng& rng : generators) {
+    drawn.scenes.push_back(world::draw_scene(rng, wanted));
+    const Image image = renderer_.render(drawn.scenes.back(), image_size_, rng.next());
+    std::memcpy(out, image.pixels.data(), image.pixels.size());
+    out += image.pixels.size();
+  }
+  drawn.pixels = rows.permute({0, 3, 1, 2}).contiguous();
+  return drawn;
+}
+
+}  // namespace tessera::train
