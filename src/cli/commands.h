@@ -52,6 +52,14 @@ struct InspectOptions : CommonOptions {
   bool tensors = false;
 };
 
+struct TrainOptions : CommonOptions {
+  std::string recipe;                  // YAML file; empty: the run folder's own
+  std::vector<std::string> overrides;  // key.sub=value
+  std::string run;                     // folder; empty: runs/NAME
+  bool resume = false;
+  std::string chosen_device;  // empty: the recipe's
+};
+
 struct BenchOptions : CommonOptions {
   double seconds = 1.0;  // time spent on each measurement
 };
@@ -70,13 +78,14 @@ struct DemoOptions : CommonOptions {
 };
 
 /// Changes when a struct above does: program and library must be of one build.
-constexpr int kCommandsAbi = 1;
+constexpr int kCommandsAbi = 3;
 
 struct TensorCommands {
   int abi;
   int (*generate)(const GenerateOptions&);
   int (*forward)(const ForwardOptions&);
   int (*inspect)(const InspectOptions&);
+  int (*train)(const TrainOptions&);
   int (*bench_machine)(const BenchOptions&);
   int (*bench_generate)(const BenchGenerateOptions&);
   int (*demo)(const DemoOptions&);

@@ -30,6 +30,7 @@ struct Options {
   GenerateOptions generate;
   ForwardOptions forward;
   InspectOptions inspect;
+  TrainOptions train;
   BenchOptions bench_machine;
   BenchGenerateOptions bench_generate;
   CommonOptions doctor;
@@ -150,6 +151,41 @@ void add_inspect(CLI::App& app, Options& o) {
   });
 }
 
+void add_train(CLI::App& app, Options& o) {
+  CLI::App* command = app.add_subcommand("train", "Train a model by a recipe");
+  TrainOptions& options = o.train;
+  command->add_option("recipe", options.recipe,
+                      "YAML recipe (default with --resume: the run folder's recipe.yaml)");
+  command->add_option("overrides", options.overrides, "key.sub=value, laid over the recipe");
+  command->add_option("--run", options.run, "folder of the run (default: runs/NAME)")
+      ->envname("TESSERA_RUN");
+  command->add_flag("--resume", options.resume, "go on from the newest checkpoint");
+  command->add_option("--device", options.chosen_device, "cpu or cuda (default: the recipe's)")
+      ->envname("TESSERA_DEVICE");
+  command->add_option("-t,--threads", options.threads, "CPU threads (0 = physical cores)")
+      ->envname("TESSERA_THREADS")
+      ->check(CLI::Range(0, 4096));
+  command->add_flag("--json", options.json, "last metrics as JSON on stdout");
+  command->footer(
+      "The run folder gets recipe.yaml, metrics.jsonl, report.html, checkpoints/ and model/.\n"
+      "Ctrl-C saves and stops; --resume goes on as if nothing had happened.\n"
+      "Examples:\n"
+      "  tessera train recipe.yaml\n"
+      "  tessera train recipe.yaml optimizer.lr=1e-3 schedule.steps=500 --run runs/try\n"
+      "  tessera train --run runs/try --resume");
+  command->final_callback([&o] {
+    // `tessera train --resume --run DIR lr=…` has overrides alone.
+    if (o.train.recipe.find('=') != std::string::npos) {
+      o.train.overrides.insert(o.train.overrides.begin(), o.train.recipe);
+      o.train.recipe.clear();
+    }
+    TESSERA_CHECK(!o.train.recipe.empty() || (o.train.resume && !o.train.run.empty()),
+                  InvalidArgument,
+                  "no recipe given; pass a YAML file, or --run FOLDER --resume to go on");
+    tensor_commands().train(o.train);
+  });
+}
+
 void add_bench(CLI::App& app, Options& o) {
   CLI::App* bench = app.add_subcommand("bench", "Measure this machine and models on it");
   bench->require_subcommand(1);
@@ -260,6 +296,7 @@ int run(int argc, char** argv) {
   add_tokenize(app, options);
   add_inspect(app, options);
   add_forward(app, options);
+  add_train(app, options);
   add_bench(app, options);
   add_doctor(app, options);
   add_demo(app, options);
@@ -282,7 +319,8 @@ int main(int argc, char** argv) {
   try {
     return tessera::cli::run(argc, argv);
   } catch (const tessera::Error& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
+    const bool stopped = error.code() == tessera::ErrorCode::kCancelled;  // as the user wished
+    std::fprintf(stderr, "%s%s\n", stopped ? "" : "error: ", error.what());
     return static_cast<int>(error.code());
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "error: out of memory\n");

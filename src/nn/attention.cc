@@ -1,6 +1,12 @@
+// Packed documents (training): block-diagonal attention by cumulative lengths, so that the cost is
+// that of the documents and not of the whole sequence squared.
 #include "nn/attention.h"
 
+#include "core/error.h"
+
+#include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
 
@@ -43,6 +49,58 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& m
   return out.transpose(1, 2).reshape({batch, tokens, heads * q.size(3)});
 }
 
+namespace {
+
+// Empty documents, which fill cu_seqlens up to a fixed size, are left out.
+std::vector<int64_t> document_lengths(const Tensor& cu_seqlens, int64_t tokens) {
+  TESSERA_CHECK(cu_seqlens.scalar_type() == at::kInt && cu_seqlens.dim() == 1, InvalidArgument,
+                "cu_seqlens must be i32 [documents + 1]");
+  const Tensor ends = cu_seqlens.contiguous();
+  const std::span<const int32_t> bounds(ends.const_data_ptr<int32_t>(),
+                                        static_cast<size_t>(ends.numel()));
+  std::vector<int64_t> lengths;
+  for (size_t i = 1; i < bounds.size(); ++i) {
+    TESSERA_CHECK(bounds[i] >= bounds[i - 1], InvalidArgument, "cu_seqlens must not fall");
+    if (bounds[i] > bounds[i - 1]) {
+      lengths.push_back(bounds[i] - bounds[i - 1]);
+    }
+  }
+  TESSERA_CHECK(!bounds.empty() && bounds.front() == 0 && bounds.back() == tokens, InvalidArgument,
+                "cu_seqlens must go from 0 to {}", tokens);
+  return lengths;
+}
+
+}  // namespace
+
+Tensor attend_packed(const Tensor& q,
+                     const Tensor& k,
+                     const Tensor& v,
+                     const Tensor& cu_seqlens,
+                     int64_t max_length,
+                     double scale) {
+  const int64_t tokens = q.size(2);
+  const int64_t width = q.size(1) * q.size(3);
+  if (q.is_cpu()) {
+    const std::vector<int64_t> lengths = document_lengths(cu_seqlens, tokens);
+    // split's backward is one concatenation; narrow's would fill the whole length each time.
+    const std::vector<Tensor> qs = q.split_with_sizes(lengths, 2);
+    const std::vector<Tensor> ks = k.split_with_sizes(lengths, 2);
+    const std::vector<Tensor> vs = v.split_with_sizes(lengths, 2);
+    std::vector<Tensor> outs;
+    for (size_t i = 0; i < lengths.size(); ++i) {
+      outs.push_back(attend(qs[i], ks[i], vs[i], {}, scale));
+    }
+    return at::cat(outs, 1);
+  }
+  const at::ScalarType type =
+      at::isReducedFloatingType(q.scalar_type()) ? q.scalar_type() : at::kBFloat16;
+  const auto flat = [&](const Tensor& x) { return x.squeeze(0).transpose(0, 1).to(type); };
+  const Tensor out = std::get<0>(at::_flash_attention_forward(
+      flat(q), flat(k), flat(v), cu_seqlens, cu_seqlens, max_length, max_length, 0.0,
+      /*is_causal=*/true, /*return_debug_mask=*/false, scale));  // [T, H, d]
+  return out.reshape({1, tokens, width});
+}
+
 SelfAttention::SelfAttention(const Weights& weights,
                              const AttentionOptions& options,
                              const Rope& rope,
@@ -75,7 +133,10 @@ Tensor SelfAttention::forward(const Tensor& x, const StepContext& context) const
     std::tie(k, v) = context.cache->append(layer_, k, v);
   }
   const double scale = 1.0 / std::sqrt(static_cast<double>(options_.head_dim));
-  return tap(*this, o_proj_->forward(attend(q, k, v, context.mask, scale)));
+  const Tensor y = context.cu_seqlens.defined()
+                       ? attend_packed(q, k, v, context.cu_seqlens, context.max_length, scale)
+                       : attend(q, k, v, context.mask, scale);
+  return tap(*this, o_proj_->forward(y));
 }
 
 GatedMLP::GatedMLP(const Weights& weights,

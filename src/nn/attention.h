@@ -15,6 +15,8 @@ struct StepContext {
   std::pair<Tensor, Tensor> rope;  // cos, sin [B, 1, T, rotated]
   Tensor mask;                     // bool [B, 1, T, total], true = may look; undefined: causal
   KVCache* cache = nullptr;        // null: no state, the whole sequence at once
+  Tensor cu_seqlens = {};          // i32 [documents + 1]: see Step; B = 1, neither mask nor cache
+  int64_t max_length = 0;          // of a document, with cu_seqlens
 };
 
 /// Mask for T new tokens behind `past` cached ones under left padding: key_mask i64/bool [B, past +
@@ -36,6 +38,17 @@ struct AttentionOptions {
 
 /// Scaled dot product over q [B, H, T, d], k and v [B, H_kv, total, d] -> [B, T, H·d].
 Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, double scale);
+
+/// Causal attention inside each of the documents that lie end to end in q [1, H, T, d], k and v
+/// [1, H_kv, T, d]; document i is cu_seqlens[i] … cu_seqlens[i + 1] − 1. -> [1, T, H·d]. On the CPU
+/// one call a document, which reads cu_seqlens; on CUDA one variable-length flash call in bf16
+/// (fp16 stays fp16) without host synchronisation, where `max_length` bounds every document.
+Tensor attend_packed(const Tensor& q,
+                     const Tensor& k,
+                     const Tensor& v,
+                     const Tensor& cu_seqlens,
+                     int64_t max_length,
+                     double scale);
 
 class SelfAttention : public Module {
  public:

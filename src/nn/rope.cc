@@ -65,7 +65,7 @@ RopeConfig RopeConfig::from_json(const io::Json& config) {
   return rope;
 }
 
-Rope::Rope(const RopeConfig& config, int64_t head_dim)
+Rope::Rope(const RopeConfig& config, int64_t head_dim, at::Device device)
     : rotated_(static_cast<int64_t>(static_cast<double>(head_dim) * config.partial)) {
   TESSERA_CHECK(rotated_ > 0 && rotated_ % 2 == 0, InvalidArgument,
                 "rope: the rotated width must be even and positive, got {} of head_dim {}",
@@ -87,7 +87,7 @@ Rope::Rope(const RopeConfig& config, int64_t head_dim)
                               .logical_and(wavelength <= original / config.low_freq_factor);
     inverse = at::where(medium, blended, result);
   }
-  inverse_frequencies_ = inverse.to(at::kFloat);
+  inverse_frequencies_ = inverse.to(at::kFloat).to(device);
 }
 
 std::pair<Tensor, Tensor> Rope::tables(const Tensor& positions, at::ScalarType dtype) const {

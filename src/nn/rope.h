@@ -25,7 +25,8 @@ struct RopeConfig {
 
 class Rope {
  public:
-  Rope(const RopeConfig& config, int64_t head_dim);
+  /// Frequencies are kept on `device`, so that no step copies them.
+  Rope(const RopeConfig& config, int64_t head_dim, at::Device device = at::kCPU);
 
   /// cos and sin for positions i64 [B, T]: each [B, 1, T, rotated] in `dtype` (angles in fp32).
   std::pair<Tensor, Tensor> tables(const Tensor& positions, at::ScalarType dtype) const;

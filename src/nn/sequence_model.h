@@ -40,6 +40,11 @@ struct Step {
   Tensor positions;        // i64 [B, T]; undefined: past … past + T - 1
   Tensor key_mask;         // [B, past + T], 0 = padding; undefined: no padding
   bool last_only = false;  // logits of the last token alone
+  /// Documents packed end to end in one row (B = 1, no cache, no key_mask): document i is tokens
+  /// cu_seqlens[i] … cu_seqlens[i + 1] − 1 and sees itself alone. i32 [documents + 1]; `positions`
+  /// restart at every document. Undefined: the row is one document.
+  Tensor cu_seqlens = {};
+  int64_t max_document = 0;  // upper bound of the documents' lengths, with cu_seqlens
 };
 
 class SequenceModel : public Model {
@@ -47,6 +52,11 @@ class SequenceModel : public Model {
   using Model::Model;
   /// Logits fp32 [B, T or 1, vocab]; `cache` null: a whole sequence without state.
   virtual Tensor step(const Step& step, Cache* cache) = 0;
+  /// What `step` multiplies with the head: states after the last norm [B, T or 1, D]. Ids are not
+  /// checked, and nothing waits for the device: training steps start here.
+  virtual Tensor hidden(const Step& step, Cache* cache) = 0;
+  /// Weight of the head [vocab, D]: logits = hidden · headᵀ.
+  virtual const Tensor& head() const = 0;
   virtual std::unique_ptr<Cache> make_cache() const = 0;
   virtual int64_t vocab_size() const = 0;
   /// Longest sequence that it was made for; 0 = no limit.

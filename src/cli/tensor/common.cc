@@ -3,7 +3,6 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/strings.h"
-#include "io/safetensors.h"
 
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
@@ -58,30 +57,6 @@ nn::LoadOptions prepare(const CommonOptions& options) {
   TESSERA_CHECK(options.device == "cpu", Unsupported, "--device {}: this build knows cpu",
                 options.device);
   return load;
-}
-
-nn::NamedTensors read_tensors(const io::fs::path& path) {
-  nn::NamedTensors tensors;
-  const io::Checkpoint file = io::Checkpoint::open(path);
-  for (const auto& [name, entry] : file.tensors()) {
-    tensors[name] = nn::tensor_of(entry).clone();
-  }
-  return tensors;
-}
-
-void write_tensors(const io::fs::path& path, const nn::NamedTensors& tensors) {
-  std::vector<io::TensorView> list;
-  std::vector<at::Tensor> keep;
-  for (const auto& [name, tensor] : tensors) {
-    const at::Tensor host = tensor.cpu().contiguous();
-    keep.push_back(host);
-    list.push_back(
-        {.name = name,
-         .dtype = nn::io_dtype(host.scalar_type()),
-         .shape = host.sizes().vec(),
-         .bytes = {static_cast<const std::byte*>(host.const_data_ptr()), host.nbytes()}});
-  }
-  io::write_safetensors(path, list);
 }
 
 void translate_torch_errors(const std::function<void()>& body) {

@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "models/registry.h"
+#include "nn/tensor_file.h"
 
 #include <c10/core/InferenceMode.h>
 
@@ -19,7 +20,7 @@ int run_forward(const ForwardOptions& options) {
     const nn::LoadOptions load = prepare(options);
     const models::ModelFolder folder = models::open_folder(options.model);
     const models::ModelInfo& info = models::find_model(folder);
-    const nn::NamedTensors inputs = read_tensors(options.in);
+    const nn::NamedTensors inputs = nn::read_tensors(options.in);
     const std::shared_ptr<nn::Model> model = models::load_model(folder, load);
     const c10::InferenceMode inference;
     std::optional<nn::TapCollector> taps;
@@ -35,7 +36,7 @@ int run_forward(const ForwardOptions& options) {
         outputs.emplace(name, tensor);
       }
     }
-    write_tensors(options.out, outputs);
+    nn::write_tensors(options.out, outputs);
     for (const auto& [name, tensor] : outputs) {
       log::debug("{} {}", name, fmt::join(tensor.sizes().vec(), " × "));
     }

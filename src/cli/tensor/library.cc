@@ -6,6 +6,7 @@ namespace tessera::cli {
 int run_generate(const GenerateOptions& options);
 int run_forward(const ForwardOptions& options);
 int run_inspect(const InspectOptions& options);
+int run_train(const TrainOptions& options);
 int run_bench_machine(const BenchOptions& options);
 int run_bench_generate(const BenchGenerateOptions& options);
 int run_demo(const DemoOptions& options);
@@ -19,6 +20,7 @@ tessera_commands() {
                                     .generate = run_generate,
                                     .forward = run_forward,
                                     .inspect = run_inspect,
+                                    .train = run_train,
                                     .bench_machine = run_bench_machine,
                                     .bench_generate = run_bench_generate,
                                     .demo = run_demo};

@@ -101,7 +101,8 @@ class LlamaLayer : public nn::Module {
 // The part under the name "model": embeddings, layers, final norm.
 class LlamaBody : public nn::Module {
  public:
-  LlamaBody(const nn::Weights& w, const LlamaConfig& c) : Module(w), rope_(c.rope, c.head_dim) {
+  LlamaBody(const nn::Weights& w, const LlamaConfig& c)
+      : Module(w), rope_(c.rope, c.head_dim, w.options().device) {
     embed_tokens_ = register_module(
         "embed_tokens", std::make_shared<nn::Embedding>(w.child("embed_tokens"), c.vocab, c.hidden,
                                                         nn::Init::normal(c.init_std)));
@@ -126,7 +127,9 @@ class LlamaBody : public nn::Module {
     nn::StepContext context{
         .rope = rope_.tables(positions, h.scalar_type()),
         .mask = nn::attention_mask(step.key_mask, batch, past, tokens, step.ids.device()),
-        .cache = cache};
+        .cache = cache,
+        .cu_seqlens = step.cu_seqlens,
+        .max_length = step.max_document};
     for (const auto& layer : layers_) {
       h = layer->forward(h, context);
     }
@@ -170,9 +173,13 @@ class Llama : public nn::SequenceModel {
                                             step.ids.max().item<int64_t>() < config_.vocab),
                   InvalidArgument, "input_ids must be in 0 … {}, got {} … {}", config_.vocab - 1,
                   step.ids.min().item<int64_t>(), step.ids.max().item<int64_t>());
-    const Tensor h = model_->forward(step, static_cast<nn::KVCache*>(cache));
-    return lm_head_->forward(h).to(at::kFloat);
+    return lm_head_->forward(hidden(step, cache)).to(at::kFloat);
   }
+
+  Tensor hidden(const nn::Step& step, nn::Cache* cache) override {
+    return model_->forward(step, static_cast<nn::KVCache*>(cache));
+  }
+  const Tensor& head() const override { return lm_head_->weight(); }
 
   std::unique_ptr<nn::Cache> make_cache() const override {
     return std::make_unique<nn::KVCache>(config_.layers);
