@@ -1,6 +1,6 @@
 """Goldens of LlamaForCausalLM from huggingface/transformers (tests/parity/requirements.txt).
 
-Usage: llama.py OUT [--seed N] [--cases NAME,...]
+Usage: llama.py [OUT] [--seed N] [--cases NAME,...]
 
 Each case is a folder as published checkpoints are (config.json, weights in some layout) with
 parity.safetensors beside it: inputs and outputs of the entries, `<entry>.<case>.in.<name>` and `.out.<name>`,
@@ -162,7 +162,8 @@ def build(name, out, seed):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("out", type=pathlib.Path, nargs="?",
+                        default=pathlib.Path(__file__).parents[1] / "goldens" / "llama")
     parser.add_argument("--seed", type=int, default=20261123)
     parser.add_argument("--cases", default=",".join(CASES))
     args = parser.parse_args()

@@ -1,5 +1,5 @@
 """Goldens of the sampling processors of huggingface/transformers (tests/parity/requirements.txt): processed
-probabilities for random logits. Usage: samplers.py OUT [--seed N]"""
+probabilities for random logits. Usage: samplers.py [OUT] [--seed N]"""
 
 import argparse
 import json
@@ -37,7 +37,8 @@ def case(generator, vocab, **p):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("out", type=pathlib.Path, nargs="?",
+                        default=pathlib.Path(__file__).parents[1] / "goldens" / "samplers")
     parser.add_argument("--seed", type=int, default=5)
     args = parser.parse_args()
     g = torch.Generator().manual_seed(args.seed)

@@ -1,10 +1,11 @@
 #include "nn/rope.h"
 
+#include "core/error.h"
+
 #include <ATen/ops/arange.h>
 #include <ATen/ops/randn.h>
-#include <gtest/gtest.h>
 
-#include "core/error.h"
+#include <gtest/gtest.h>
 
 namespace tessera::nn {
 namespace {
@@ -14,7 +15,8 @@ io::Json parse(const char* text) {
 }
 
 TEST(Rope, BothSpellingsOfTheConfigAgree) {
-  const RopeConfig v4 = RopeConfig::from_json(parse(R"({"rope_theta": 500.0, "max_position_embeddings": 99,
+  const RopeConfig v4 =
+      RopeConfig::from_json(parse(R"({"rope_theta": 500.0, "max_position_embeddings": 99,
       "rope_scaling": {"type": "linear", "factor": 4.0}})"));
   const RopeConfig v5 = RopeConfig::from_json(parse(R"({"max_position_embeddings": 99,
       "rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 500.0}})"));
@@ -24,15 +26,21 @@ TEST(Rope, BothSpellingsOfTheConfigAgree) {
 }
 
 TEST(Rope, InnerValuesWinAndNullScalingIsDefault) {
-  EXPECT_EQ(RopeConfig::from_json(parse(R"({"rope_theta": 1.0, "rope_parameters": {"rope_theta": 7.0}})")).theta, 7.0);
-  const RopeConfig plain = RopeConfig::from_json(parse(R"({"rope_theta": 3.0, "rope_scaling": null})"));
+  EXPECT_EQ(
+      RopeConfig::from_json(parse(R"({"rope_theta": 1.0, "rope_parameters": {"rope_theta": 7.0}})"))
+          .theta,
+      7.0);
+  const RopeConfig plain =
+      RopeConfig::from_json(parse(R"({"rope_theta": 3.0, "rope_scaling": null})"));
   EXPECT_EQ(plain.type, "default");
   EXPECT_EQ(plain.theta, 3.0);
   EXPECT_EQ(RopeConfig::from_json(parse("{}")).theta, 10000.0);
 }
 
 TEST(Rope, UnknownKindsAreRefusedByName) {
-  EXPECT_THROW(RopeConfig::from_json(parse(R"({"rope_scaling": {"type": "spiral", "factor": 2.0}})")), Unsupported);
+  EXPECT_THROW(
+      RopeConfig::from_json(parse(R"({"rope_scaling": {"type": "spiral", "factor": 2.0}})")),
+      Unsupported);
 }
 
 // A rotation keeps lengths, and the score of two rotated vectors depends on their distance alone.

@@ -1,11 +1,11 @@
 #include "nn/sampler.h"
 
+#include "core/error.h"
+#include "io/json.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
-
-#include "core/error.h"
-#include "io/json.h"
 
 namespace tessera::nn {
 namespace {
@@ -34,7 +34,8 @@ TEST(Sampler, ProcessedDistributionsEqualTheReference) {
       total += std::exp(static_cast<double>(score - top));
     }
     for (size_t i = 0; i < logits.size(); ++i) {
-      EXPECT_NEAR(std::exp(static_cast<double>(logits[i] - top)) / total, expected[i], 2e-6) << item.dump();
+      EXPECT_NEAR(std::exp(static_cast<double>(logits[i] - top)) / total, expected[i], 2e-6)
+          << item.dump();
     }
   }
 }

@@ -4,8 +4,8 @@
 #include "core/progress.h"
 #include "models/registry.h"
 #include "nn/generate.h"
-#include "unit/train/helpers.h"
 #include "train/checkpoint.h"
+#include "unit/train/helpers.h"
 
 #include <ATen/Context.h>
 #include <ATen/ops/arange.h>
