@@ -12,13 +12,13 @@
 namespace tessera::nn {
 
 struct QuantizerOptions {
-  std::string kind = "vq";     // vq | fsq
-  int64_t width = 0;           // of the features
-  int64_t levels = 1;          // residual levels; fsq has one
-  int64_t codebook_size = 0;   // fsq: the product of `steps`
-  int64_t code_dim = 8;        // vq: features are projected to this before the look-up
-  bool cosine = true;          // vq: compare directions only; codes lie on the unit sphere
-  std::vector<int64_t> steps;  // fsq: values an axis, such as {8, 5, 5, 5}
+  std::string kind = "vq";          // vq | fsq
+  int64_t width = 0;                // of the features
+  int64_t levels = 1;               // residual levels; fsq has one
+  int64_t codebook_size = 0;        // fsq: the product of `steps`
+  int64_t code_dim = 8;             // vq: features are projected to this before the look-up
+  bool cosine = true;               // vq: compare directions only; codes lie on the unit sphere
+  std::vector<int64_t> steps = {};  // fsq: values an axis, such as {8, 5, 5, 5}
 };
 
 /// What training needs of one pass.

@@ -93,10 +93,10 @@ SoundLoss SpectralLoss::operator()(const Tensor& sound, const Tensor& truth) con
   return {loss.convergence / count, loss.magnitude / count, loss.mel / count};
 }
 
-Tensor ctc_loss(const Tensor& log_probs,
-                const Tensor& targets,
-                const Tensor& frames,
-                const Tensor& lengths) {
+Tensor transcription_loss(const Tensor& log_probs,
+                          const Tensor& targets,
+                          const Tensor& frames,
+                          const Tensor& lengths) {
   const Tensor each = at::ctc_loss(log_probs.to(at::kFloat).transpose(0, 1), targets, frames,
                                    lengths, 0, at::Reduction::None, /*zero_infinity=*/true);
   return (each / lengths.clamp_min(1).to(each.options())).mean();

@@ -49,10 +49,10 @@ class SpectralLoss {
 /// Connectionist temporal classification: log_probs [B, T, classes] with the blank at 0, targets
 /// i64 [B, S] padded, lengths i64 [B]. Mean over the batch of each text's loss over its length;
 /// texts too long for their frames count as zero.
-Tensor ctc_loss(const Tensor& log_probs,
-                const Tensor& targets,
-                const Tensor& frames,
-                const Tensor& lengths);
+Tensor transcription_loss(const Tensor& log_probs,
+                          const Tensor& targets,
+                          const Tensor& frames,
+                          const Tensor& lengths);
 
 /// Reads characters off codec features [B, T, width], `per_frame` symbols a frame: as an auxiliary
 /// task on the first level it makes that level carry what is said.

@@ -30,11 +30,11 @@ struct AudioCodecConfig {
   bool causal_encoder = true;      // causal_encoder: false lets codes look ahead when encoding
   int64_t encoder_width = 128;     // encoder_width at the frame rate
   int64_t encoder_blocks = 3;      // encoder_blocks at the frame rate
-  int64_t code_width = 224;        // code_width at the rate of codes, both sides
-  int64_t code_blocks = 2;         // code_blocks at the rate of codes, of the encoder
+  int64_t code_width = 208;        // code_width at the rate of codes, both sides
+  int64_t code_blocks = 1;         // code_blocks at the rate of codes, of the encoder
   int64_t code_blocks_out = 2;     // code_blocks_out: the same of the decoder
-  int64_t decoder_width = 176;     // decoder_width at the frame rate
-  int64_t decoder_blocks = 4;      // decoder_blocks at the frame rate
+  int64_t decoder_width = 168;     // decoder_width at the frame rate
+  int64_t decoder_blocks = 5;      // decoder_blocks at the frame rate
   nn::QuantizerOptions quantizer;  // quantizer
 
   int64_t frame_samples() const { return hop * stride; }

@@ -95,8 +95,8 @@ class AudioCodecTask : public CodecTask {
       const Tensor frames =
           (batch.tensors.at("samples") + (frame - 1)).floor_divide(frame) * kSymbolsPerFrame;
       const Tensor read =
-          ctc_loss(reader_->forward(pass.code.levels.front()), batch.tensors.at("targets"), frames,
-                   batch.tensors.at("lengths"));
+          transcription_loss(reader_->forward(pass.code.levels.front()),
+                             batch.tensors.at("targets"), frames, batch.tensors.at("lengths"));
       terms.push_back(mean_term("characters", read, characters_));
     }
     add_terms(pass, truth, step, terms);

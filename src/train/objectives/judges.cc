@@ -141,7 +141,9 @@ class RecognizerTask : public SoundJudgeTask {
     const nn::NamedTensors& t = batch.tensors;
     const Tensor log_probs = answers(t.at("wav")).at("log_probs");
     return {mean_term(
-        "ctc", ctc_loss(log_probs, t.at("targets"), frames(t, log_probs), t.at("lengths")), 1.0)};
+        "ctc",
+        transcription_loss(log_probs, t.at("targets"), frames(t, log_probs), t.at("lengths")),
+        1.0)};
   }
 
   // Word and character error rates of the held-out sounds, read greedily.

@@ -2,6 +2,7 @@
 // terms that are means over items, and the folder that is written.
 #pragma once
 
+#include "core/random.h"
 #include "models/registry.h"
 #include "train/data/world_sounds.h"
 #include "train/task.h"

@@ -1,7 +1,6 @@
 // Bundled architectures from scratch, for tests: small sizes unless `config` says otherwise.
 #pragma once
 
-#include "io/safetensors.h"
 #include "models/registry.h"
 #include "nn/codec.h"
 

@@ -2,45 +2,24 @@
 
 #include "core/error.h"
 #include "io/file.h"
+#include "nn/tensor_file.h"
 #include "unit/models/bundled.h"
+#include "unit/train/helpers.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 namespace tessera::compress {
 namespace {
 
-class Folder {
- public:
-  Folder() {
-    std::string name = (io::fs::temp_directory_path() / "tessera_int8_XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~Folder() { io::fs::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  const io::fs::path& path() const { return path_; }
+using train::TemporaryFolder;
 
- private:
-  io::fs::path path_;
-};
-
-void write_model(const io::fs::path& folder,
+void write_model(const TemporaryFolder& folder,
                  const io::Json& config,
                  const nn::NamedTensors& tensors) {
-  std::vector<io::TensorView> views;
-  for (const auto& [name, tensor] : tensors) {
-    ASSERT_TRUE(tensor.is_contiguous()) << name;
-    views.push_back({name,
-                     nn::io_dtype(tensor.scalar_type()),
-                     tensor.sizes().vec(),
-                     {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}});
-  }
-  io::write_safetensors(folder / "model.safetensors", views);
+  nn::write_tensors(folder / "model.safetensors", tensors);
   io::write_file(folder / "config.json", config.dump());
 }
 
@@ -85,13 +64,13 @@ std::vector<Case> cases() {
 // widened when it is opened or not.
 TEST(Int8, StoredModelsRunAsTheirRoundedWeights) {
   for (const Case& item : cases()) {
-    const Folder folder;
+    const TemporaryFolder folder;
     io::Json config = item.config;
     config["architectures"] = {item.architecture};
     config["quantization_config"] = int8_config();
     const auto model = bundled_model(item.architecture, item.config);
     const nn::NamedTensors stored = quantize_int8(*model);
-    write_model(folder.path(), config, stored);
+    write_model(folder, config, stored);
     {
       const at::NoGradGuard no_grad;
       for (const auto& parameter : model->named_parameters()) {
@@ -129,13 +108,13 @@ TEST(Int8, StoredModelsRunAsTheirRoundedWeights) {
 }
 
 TEST(Int8, MissingScaleIsNamed) {
-  const Folder folder;
+  const TemporaryFolder folder;
   io::Json config = tiny_picture_config();
   config["architectures"] = {"TesseraPictureCodec"};
   config["quantization_config"] = int8_config();
   nn::NamedTensors stored = quantize_int8(*bundled_model("TesseraPictureCodec", config));
   stored.erase("encoder.stem.weight_scale");
-  write_model(folder.path(), config, stored);
+  write_model(folder, config, stored);
   try {
     models::load_model(models::open_folder(folder.path().string()), {});
     FAIL() << "no error";

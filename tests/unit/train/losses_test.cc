@@ -48,11 +48,12 @@ TEST(CtcLoss, EqualsTheSumOverPaths) {
   // Two frames, one symbol "1" of two classes: paths 11, 10, 01.
   const Tensor p = at::tensor({0.6, 0.4, 0.3, 0.7}, at::kFloat).view({1, 2, 2});
   const Tensor one = at::ones({1, 1}, at::kLong);
-  const Tensor loss = ctc_loss(p.log(), one, at::full({1}, 2, at::kLong), at::ones({1}, at::kLong));
+  const Tensor loss =
+      transcription_loss(p.log(), one, at::full({1}, 2, at::kLong), at::ones({1}, at::kLong));
   EXPECT_NEAR(loss.item<double>(), -std::log(0.4 * 0.7 + 0.4 * 0.3 + 0.6 * 0.7), 1e-5);
   // Longer than its frames: nothing to learn, and no infinity.
-  const Tensor lost = ctc_loss(p.log(), at::ones({1, 5}, at::kLong), at::full({1}, 2, at::kLong),
-                               at::full({1}, 5, at::kLong));
+  const Tensor lost = transcription_loss(p.log(), at::ones({1, 5}, at::kLong),
+                                         at::full({1}, 2, at::kLong), at::full({1}, 5, at::kLong));
   EXPECT_EQ(lost.item<double>(), 0.0);
 }
 
