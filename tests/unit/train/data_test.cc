@@ -1,7 +1,7 @@
 #include "core/error.h"
-#include "unit/train/helpers.h"
 #include "train/data/packing.h"
 #include "train/data/prefetch.h"
+#include "unit/train/helpers.h"
 
 #include <gtest/gtest.h>
 
