@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/strings.h"
+#include "ops/device.h"
 
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
