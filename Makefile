@@ -15,7 +15,7 @@ help:  ## this list
 	@echo "tessera: text, pictures, speech and music as tokens of one sequence"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build  ## set up, build and hold a conversation in text, pictures, speech and music
+demo: build  ## set up, build, and show what works on bundled files
 	@$(PROGRAM) demo
 
 build:  ## set up and build build/release/tessera
@@ -25,10 +25,9 @@ build:  ## set up and build build/release/tessera
 test:  ## every test that needs no GPU; the last lines are the summary
 	@tools/test.sh
 
-bench: build  ## measure this machine and the bundled models
+bench: build  ## measure this machine, and a language model of 1.1 G parameters on it
 	@$(PROGRAM) bench machine
-	@$(PROGRAM) bench generate
-	@$(PROGRAM) bench any2any --quick
+	@$(PROGRAM) bench generate --random 1.1b --dtype bf16
 
 format:  ## format the C++ sources
 	@tools/setup.sh format

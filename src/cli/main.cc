@@ -8,7 +8,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include <csignal>
 #include <cstdio>
 #include <exception>
 
@@ -315,7 +314,6 @@ int run(int argc, char** argv) {
 }  // namespace tessera::cli
 
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe shows as a write error
   try {
     return tessera::cli::run(argc, argv);
   } catch (const tessera::Error& error) {

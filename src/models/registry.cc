@@ -151,7 +151,11 @@ nn::NamedTensors run_entry(nn::Model& model,
                     "entry '{}' has no input '{}'; see `tessera inspect MODEL --entries`", entry,
                     name);
     }
-    return model.run(entry, inputs);
+    nn::NamedTensors moved;
+    for (const auto& [name, tensor] : inputs) {
+      moved[name] = tensor.to(model.device());
+    }
+    return model.run(entry, moved);
   }
   throw InvalidArgument("{} has no entry '{}'; it has: {}", info.name, entry, join(names, ", "));
 }

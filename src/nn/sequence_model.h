@@ -32,6 +32,8 @@ class Model : public Module {
   using Module::Module;
   /// Runs an entry. Inputs have been checked against its ports.
   virtual NamedTensors run(std::string_view entry, const NamedTensors& inputs) = 0;
+  /// Where its parameters are.
+  at::Device device() const { return parameters().front().device(); }
 };
 
 /// Tokens of one step and where they stand.

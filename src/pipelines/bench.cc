@@ -77,7 +77,8 @@ io::Json measure_machine(double seconds) {
 io::Json measure_generation(
     nn::SequenceModel& model, int64_t prompt, int64_t generate, int64_t batch, double read_gb_s) {
   const c10::InferenceMode inference;
-  const at::Tensor ids = at::randint(0, model.vocab_size(), {batch, prompt}, at::kLong);
+  const at::Tensor ids =
+      at::randint(0, model.vocab_size(), {batch, prompt}, at::kLong).to(model.device());
   model.step({.ids = ids.narrow(1, 0, 1), .positions = {}, .key_mask = {}, .last_only = true},
              model.make_cache().get());  // maps pages, starts threads
 
@@ -85,6 +86,7 @@ io::Json measure_generation(
   double start = now();
   at::Tensor logits =
       model.step({.ids = ids, .positions = {}, .key_mask = {}, .last_only = true}, cache.get());
+  logits.select(1, -1).cpu();  // waits for the device
   const double prefill = now() - start;
   start = now();
   for (int64_t i = 0; i < generate; ++i) {
@@ -92,6 +94,7 @@ io::Json measure_generation(
     logits =
         model.step({.ids = next, .positions = {}, .key_mask = {}, .last_only = true}, cache.get());
   }
+  logits.cpu();
   const double decode = now() - start;
 
   // A step reads every weight but the embedding table (one row of it) once.

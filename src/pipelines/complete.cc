@@ -51,7 +51,8 @@ Completion TextCompleter::complete(std::string_view prompt,
     return piece.empty() || !on_text || on_text(piece);
   };
   const c10::InferenceMode inference;
-  nn::generate(*model_, at::tensor(ids, at::kLong).unsqueeze(0), {}, options, on_token);
+  nn::generate(*model_, at::tensor(ids, at::kLong).unsqueeze(0).to(model_->device()), {}, options,
+               on_token);
   const auto end = std::chrono::steady_clock::now();
   if (const std::string rest = decoder.finish(); !rest.empty()) {
     result.text += rest;

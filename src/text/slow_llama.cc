@@ -100,17 +100,17 @@ class SlowLlamaTokenizer : public Tokenizer {
 
   std::vector<std::string> tokenize(std::string_view text) const;
   std::vector<std::string> split(std::string_view text) const;
-  void apply_flags(std::vector<std::string>& parts, size_t i, const AddedToken& token) const;
+  void apply_flags(std::vector<std::string>& parts, size_t i, const SlowToken& token) const;
   void tokenize_run(const std::string& run, std::vector<std::string>& tokens) const;
   /// The added token of this text, or null.
-  const AddedToken* find_added(const std::string& text) const;
+  const SlowToken* find_added(const std::string& text) const;
   int32_t id_of(const std::string& token) const;
   std::string_view spelling(int32_t id) const;
   void append_group(std::string& out, std::vector<std::string_view> tokens) const;
 
   SlowLlamaConfig config_;
   SentencePiece model_;
-  std::unordered_map<int32_t, AddedToken> added_;
+  std::unordered_map<int32_t, SlowToken> added_;
   std::unordered_map<std::string, int32_t> added_ids_;
   AddedTokenSplitter splitter_;
   StringSet special_;
@@ -185,7 +185,7 @@ void SlowLlamaTokenizer::index_tokens(const std::vector<NamedToken>& tokens) {
   }
 }
 
-const AddedToken* SlowLlamaTokenizer::find_added(const std::string& text) const {
+const SlowToken* SlowLlamaTokenizer::find_added(const std::string& text) const {
   const auto it = added_ids_.find(text);
   return it == added_ids_.end() ? nullptr : &added_.at(it->second);
 }
@@ -213,7 +213,7 @@ std::string SlowLlamaTokenizer::id_to_token(int32_t id) const {
 /// White space beside the added token `parts[i]` is taken, or the token is glued to its neighbour.
 void SlowLlamaTokenizer::apply_flags(std::vector<std::string>& parts,
                                      size_t i,
-                                     const AddedToken& token) const {
+                                     const SlowToken& token) const {
   const std::string text = parts[i];
   const std::string left = i > 0 ? parts[i - 1] : std::string();
   const std::string right = i + 1 < parts.size() ? parts[i + 1] : std::string();
@@ -239,7 +239,7 @@ std::vector<std::string> SlowLlamaTokenizer::split(std::string_view text) const 
     parts.emplace_back(part);
   }
   for (size_t i = 0; i < parts.size(); ++i) {
-    const AddedToken* token = find_added(parts[i]);
+    const SlowToken* token = find_added(parts[i]);
     if (token != nullptr && (token->lstrip || token->rstrip || token->single_word)) {
       apply_flags(parts, i, *token);
     }

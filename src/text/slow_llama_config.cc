@@ -57,7 +57,7 @@ class ConfigReader {
   const io::fs::path& folder_;
   io::fs::path file_;  // the one being read, for errors
   SlowLlamaConfig config_;
-  std::unordered_map<std::string, AddedToken> flagged_;  // tokens whose flags the files give
+  std::unordered_map<std::string, SlowToken> flagged_;  // tokens whose flags the files give
 };
 
 std::optional<Json> ConfigReader::open(const char* name) {
@@ -161,7 +161,7 @@ void ConfigReader::read_added_decoder(const Json& decoder) {
         id == std::numeric_limits<int32_t>::max() || !value.is_object()) {
       fail("added_tokens_decoder", "ids as keys and objects as values");
     }
-    AddedToken token = named_token(value, key).token;
+    SlowToken token = named_token(value, key).token;
     flagged_[token.content] = token;
     config_.added.emplace_back(id, std::move(token));
   }
@@ -176,7 +176,7 @@ void ConfigReader::read_added_files() {
   }
   if (const auto json = open("added_tokens.json")) {
     for (const auto& [content, id] : json->items()) {
-      config_.added.emplace_back(id_of(id, content), AddedToken{content});
+      config_.added.emplace_back(id_of(id, content), SlowToken{content});
     }
   }
   const auto json = open("tokenizer.json");
@@ -187,7 +187,7 @@ void ConfigReader::read_added_files() {
     if (!item.is_object() || !item.contains("id")) {
       fail("added_tokens", "objects with \"id\" and \"content\"");
     }
-    AddedToken token = named_token(item, "added_tokens").token;
+    SlowToken token = named_token(item, "added_tokens").token;
     flagged_[token.content] = token;
     config_.added.emplace_back(id_of(item["id"], "id"), std::move(token));
   }

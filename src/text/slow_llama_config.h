@@ -12,7 +12,7 @@
 
 namespace tessera::text {
 
-struct AddedToken {
+struct SlowToken {
   std::string content;
   bool single_word = false;  ///< only where no word touches it
   bool lstrip = false;       ///< takes the white space before it
@@ -22,7 +22,7 @@ struct AddedToken {
 /// A token that the configuration names. With `plain` it was a bare string, which does not change
 /// the flags of a token that exists already.
 struct NamedToken {
-  AddedToken token;
+  SlowToken token;
   bool plain = true;
 };
 
@@ -38,7 +38,7 @@ struct SlowLlamaConfig {
   std::optional<NamedToken> sep, pad, cls, mask;
   std::vector<NamedToken> additional;
   /// Tokens with their ids; of two with the same id or spelling the later one counts.
-  std::vector<std::pair<int32_t, AddedToken>> added;
+  std::vector<std::pair<int32_t, SlowToken>> added;
 
   /// All that are set, in the order in which they are added to the vocabulary.
   std::vector<NamedToken> special_tokens() const;

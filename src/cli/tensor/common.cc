@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/strings.h"
+#include "ops/device.h"
 
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
@@ -49,13 +50,13 @@ at::ScalarType dtype_named(const std::string& name) {
 }  // namespace
 
 nn::LoadOptions prepare(const CommonOptions& options) {
+  const at::Device device = ops::open_device(options.device);  // before libtorch looks for CUDA
   at::set_num_threads(options.threads > 0 ? options.threads : physical_cores());
   nn::LoadOptions load;
   if (!options.dtype.empty()) {
     load.dtype = dtype_named(options.dtype);
   }
-  TESSERA_CHECK(options.device == "cpu", Unsupported, "--device {}: this build knows cpu",
-                options.device);
+  load.device = device;
   return load;
 }
 

@@ -1,10 +1,13 @@
 // A tiny synthetic language and the recipes that the trainer's tests share.
 #pragma once
 
+#include "core/progress.h"
 #include "core/random.h"
 #include "train/data/token_file.h"
 #include "train/recipe.h"
 #include "train/task.h"
+
+#include <ATen/Parallel.h>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -15,6 +18,12 @@
 namespace tessera::train {
 
 constexpr int32_t kVocabulary = 32;
+
+/// One thread (tiny tensors gain nothing from two, and ctest runs tests side by side), no bars.
+inline void prepare_test() {
+  at::set_num_threads(1);
+  set_progress_mode(ProgressMode::kOff);
+}
 
 /// A folder of its own for each test, removed at the end.
 class TemporaryFolder {

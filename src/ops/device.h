@@ -1,0 +1,17 @@
+// Devices by name. The CUDA side of libtorch is a library of its own that is opened here, on
+// demand: one program runs with and without a GPU.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <string_view>
+
+namespace tessera::ops {
+
+/// "cpu", "cuda" or "cuda:1". For CUDA opens libtorch_cuda.so, which must happen before anything
+/// asks libtorch about CUDA and before the first backward: call it at the start of a command.
+/// Throws InvalidArgument for another name, Unsupported when the library, the driver or that GPU is
+/// missing.
+at::Device open_device(std::string_view name);
+
+}  // namespace tessera::ops

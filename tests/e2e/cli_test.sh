@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# The program as a user meets it: exit codes, what goes to stdout and what to stderr, pipes, nothing half-written.
+# usage: cli_test.sh PROGRAM GOLDENS
+set -uo pipefail
+program=$1 goldens=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
+
+# expect CODE ARGUMENTS...: runs the program; stdout in $work/out, stderr in $work/err
+expect() {
+  local code=$1
+  shift
+  "$program" "$@" >"$work/out" 2>"$work/err" </dev/null
+  local got=$?
+  [ "$got" = "$code" ] || fail "exit $got instead of $code: tessera $*: $(head -n 3 "$work/err")"
+}
+says() { grep -q -- "$1" "$work/$2" || fail "no '$1' on $2: $(head -n 3 "$work/$2")"; }
+silent() { [ ! -s "$work/$1" ] || fail "$1 should be empty: $(head -n 3 "$work/$1")"; }
+
+expect 0 --help; says 'generate' out; silent err
+for command in generate tokenize inspect forward bench doctor demo train; do
+  expect 0 "$command" --help; says 'Usage' out
+done
+expect 0 --version; says 'tessera [0-9]' out
+expect 2 genrate; silent out; says 'did you mean `tessera generate`' err
+expect 2; silent out
+expect 2 inspect; says 'no model given' err
+expect 3 inspect "$work/nothing"; says 'not found' err
+mkdir "$work/odd"; echo '{"architectures": ["SpiralForCausalLM"]}' >"$work/odd/config.json"
+expect 5 inspect "$work/odd"; says 'SpiralForCausalLM' err
+echo '{"architectures": [' >"$work/odd/config.json"
+expect 4 inspect "$work/odd"; says 'not valid JSON' err
+: >"$work/odd/config.json"
+expect 4 inspect "$work/odd"
+
+model=$goldens/llama/plain
+expect 0 inspect "$model"; says 'LlamaForCausalLM\|Llama' out; silent err
+expect 0 inspect "$model" --entries --json; says '"input_ids"' out
+expect 0 inspect "$model" --tensors; says 'model.norm.weight' out
+
+tokenizer=$goldens/tokenizers_json/gpt2
+expect 0 tokenize "$tokenizer" --text 'Hello world'; silent err
+ids=$(printf '"Hello world"\n"a\\u2028b"\n""\n' | "$program" tokenize "$tokenizer" --json) || fail "tokenize --json"
+[ "$(wc -l <<<"$ids")" = 3 ] || fail "three lines in, $(wc -l <<<"$ids") out"
+back=$("$program" tokenize "$tokenizer" --json --decode <<<"$ids" | sed -n 1p)
+[ "$back" = '"Hello world"' ] || fail "decode gave $back"
+[ "$(echo '[]' | "$program" tokenize "$tokenizer" --json --decode)" = '""' ] || fail "decode of []"
+echo 'not json' | "$program" tokenize "$tokenizer" --json >/dev/null 2>"$work/err"
+[ $? = 4 ] || fail "malformed line"
+says 'line 1' err
+
+# Inputs that do not fit an entry; a broken input file; an output folder that cannot be written.
+expect 2 forward "$model" --entry nope --in "$model/parity.safetensors" --out "$work/o"; says 'forward, generate' err
+expect 2 forward "$model" --in "$model/parity.safetensors" --out "$work/o"; says 'input_ids' err
+head -c 100 "$model/parity.safetensors" >"$work/cut.safetensors"
+expect 4 forward "$model" --in "$work/cut.safetensors" --out "$work/o"
+[ ! -e "$work/o" ] || fail "an output was left behind"
+expect 3 forward "$model" --in "$work/none.safetensors" --out "$work/o"
+
+# Weights that do not fit the configuration: one error that names the tensors.
+cp -r "$model" "$work/wide"
+sed -i 's/"intermediate_size": 52/"intermediate_size": 53/' "$work/wide/config.json"
+expect 4 forward "$work/wide" --in "$model/parity.safetensors" --out "$work/o"; says 'gate_proj' err
+
+[ "$failures" = 0 ] && echo "all passed"
+exit $((failures > 0))
