@@ -1,6 +1,7 @@
 // Each codec learns a few synthetic examples: the reconstruction gets far better than at the start.
 #include "train/losses.h"
 #include "unit/models/bundled.h"
+#include "unit/train/helpers.h"
 
 #include <ATen/ATen.h>
 
@@ -90,6 +91,7 @@ Tensor pictures() {
 }
 
 TEST(CodecTraining, PicturesByVectorsAndByScalars) {
+  prepare_test();
   for (const char* kind : {"vq", "fsq"}) {
     at::manual_seed(1);
     io::Json config = tiny_picture_config();
@@ -110,6 +112,7 @@ TEST(CodecTraining, PicturesByVectorsAndByScalars) {
 }
 
 TEST(CodecTraining, Sounds) {
+  prepare_test();
   at::manual_seed(1);
   const auto codec = bundled_codec("TesseraAudioCodec", tiny_audio_config());
   const Tensor time = at::arange(2048, at::kFloat) / 8000;

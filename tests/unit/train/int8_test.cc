@@ -41,7 +41,7 @@ TEST(Int8, ZeroRowsAndKernels) {
   EXPECT_EQ(q.scale.sizes(), (std::vector<int64_t>{6, 1}));
   EXPECT_EQ(q.scale[2].item<float>(), 1.1920929e-07F);
   const Tensor error = (q.values.to(at::kFloat) * q.scale.unsqueeze(-1) - weight).abs();
-  EXPECT_TRUE((error <= 0.5 * q.scale.unsqueeze(-1) + 1e-7).all().item<bool>());
+  EXPECT_TRUE((error <= 0.501 * q.scale.unsqueeze(-1)).all().item<bool>());
   EXPECT_THROW(quantize_channels(at::randn({4})), InvalidArgument);
   EXPECT_THROW(quantize_channels(at::full({2, 2}, INFINITY)), InvalidArgument);
 }
@@ -63,6 +63,7 @@ std::vector<Case> cases() {
 // The stored model gives exactly what one with the rounded weights gives, whether the weights are
 // widened when it is opened or not.
 TEST(Int8, StoredModelsRunAsTheirRoundedWeights) {
+  train::prepare_test();
   for (const Case& item : cases()) {
     const TemporaryFolder folder;
     io::Json config = item.config;
@@ -97,10 +98,10 @@ TEST(Int8, StoredModelsRunAsTheirRoundedWeights) {
             << item.architecture << " " << name;
       }
     }
-    // Quantising the int8 model again changes nothing.
+    // Quantising the int8 model again changes no Linear (kernels were widened when it was opened).
     for (const auto& [name, tensor] : quantize_int8(*kept)) {
       ASSERT_TRUE(stored.contains(name)) << name;
-      if (tensor.scalar_type() == at::kChar) {
+      if (tensor.scalar_type() == at::kChar && tensor.dim() == 2) {
         EXPECT_TRUE(tensor.equal(stored.at(name))) << name;
       }
     }
