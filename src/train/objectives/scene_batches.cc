@@ -27,8 +27,17 @@ world::SceneRenderer open_renderer(const Options& data) {
 
 }  // namespace
 
+world::SceneLimits read_scene_limits(const Options& data) {
+  world::SceneLimits limits;
+  const Options part = data.section("world");
+  const auto most = [](int limit) { return Options::Range{1, static_cast<double>(limit)}; };
+  limits.emoji = static_cast<int>(part.integer("emoji", limits.emoji, most(limits.emoji)));
+  limits.groups = static_cast<int>(part.integer("groups", limits.groups, most(limits.groups)));
+  return limits;
+}
+
 SceneBatches::SceneBatches(const Options& data, int image_size)
-    : image_size_(image_size), renderer_(open_renderer(data)) {}
+    : image_size_(image_size), renderer_(open_renderer(data)), limits_(read_scene_limits(data)) {}
 
 SceneBatches::Drawn SceneBatches::draw(Split split, std::vector<Rng> generators) const {
   const world::Split wanted =
@@ -38,7 +47,7 @@ SceneBatches::Drawn SceneBatches::draw(Split split, std::vector<Rng> generators)
   Drawn drawn;
   uint8_t* out = rows.data_ptr<uint8_t>();
   for (Rng& rng : generators) {
-    drawn.scenes.push_back(world::draw_scene(rng, wanted));
+    drawn.scenes.push_back(world::draw_scene(rng, wanted, limits_));
     const Image image = renderer_.render(drawn.scenes.back(), image_size_, rng.next());
     std::memcpy(out, image.pixels.data(), image.pixels.size());
     out += image.pixels.size();

@@ -8,10 +8,13 @@
 
 namespace tessera::train {
 
+/// Reads "world" of the data section: {emoji: kinds, groups: most of a scene}; default: all.
+world::SceneLimits read_scene_limits(const Options& data);
+
 class SceneBatches {
  public:
-  /// Reads "assets", the folder of renderers, of the data section. Throws InvalidArgument or
-  /// NotFound when there are none.
+  /// Reads "assets", the folder of renderers, and "world" of the data section. Throws
+  /// InvalidArgument or NotFound when there are no renderers.
   SceneBatches(const Options& data, int image_size);
 
   struct Drawn {
@@ -24,6 +27,7 @@ class SceneBatches {
  private:
   int image_size_;
   world::SceneRenderer renderer_;
+  world::SceneLimits limits_;
 };
 
 }  // namespace tessera::train

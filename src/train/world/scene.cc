@@ -39,11 +39,11 @@ Group draw_group(Rng& rng, int kind, int background) {
   return group;
 }
 
-int draw_kind(Rng& rng) {
+int draw_kind(Rng& rng, const SceneLimits& limits) {
   const int shapes = first_shape();
   const int kinds = static_cast<int>(object_kinds().size());
   return chance(rng, 0.35) ? shapes + static_cast<int>(rng.below(kinds - shapes))
-                           : static_cast<int>(rng.below(shapes));
+                           : static_cast<int>(rng.below(std::min(shapes, limits.emoji)));
 }
 
 /// An emoji that would vanish on a plain ground of its own colour.
@@ -73,17 +73,18 @@ void draw_counts(Rng& rng, Scene& scene) {
   }
 }
 
-Scene draw(Rng& rng, int first_kind) {
+Scene draw(Rng& rng, int first_kind, const SceneLimits& limits) {
   Scene scene;
   do {
     scene.background = static_cast<int>(chance(rng, 0.65) ? rng.below(kPlaceCount)
                                                           : kPlaceCount + rng.below(kColorCount));
   } while (hidden(first_kind, scene.background));
   const double u = rng.uniform();
-  const size_t groups = u < 0.35 ? 1 : u < 0.85 ? 2 : u < 0.95 ? 3 : 4;
+  const size_t groups =
+      std::min<size_t>(u < 0.35 ? 1 : u < 0.85 ? 2 : u < 0.95 ? 3 : 4, limits.groups);
   scene.groups.push_back(draw_group(rng, first_kind, scene.background));
   while (scene.groups.size() < groups) {
-    const Group group = draw_group(rng, draw_kind(rng), scene.background);
+    const Group group = draw_group(rng, draw_kind(rng, limits), scene.background);
     if (!hidden(group.kind, scene.background) &&
         std::none_of(scene.groups.begin(), scene.groups.end(),
                      [&](const Group& other) { return same_look(group, other); })) {
@@ -124,17 +125,17 @@ Split split_of(const Scene& scene) {
   return split;
 }
 
-Scene draw_scene(Rng& rng) {
-  return draw(rng, draw_kind(rng));
+Scene draw_scene(Rng& rng, const SceneLimits& limits) {
+  return draw(rng, draw_kind(rng, limits), limits);
 }
 
-Scene draw_scene_with(Rng& rng, int kind) {
-  return draw(rng, kind);
+Scene draw_scene_with(Rng& rng, int kind, const SceneLimits& limits) {
+  return draw(rng, kind, limits);
 }
 
-Scene draw_scene(Rng& rng, Split split) {
+Scene draw_scene(Rng& rng, Split split, const SceneLimits& limits) {
   for (int attempt = 0; attempt < 10000; ++attempt) {
-    Scene scene = draw_scene(rng);
+    Scene scene = draw_scene(rng, limits);
     if (split_of(scene) == split) {
       return scene;
     }

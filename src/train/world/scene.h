@@ -43,12 +43,20 @@ std::vector<std::string> combination_keys(const Scene& scene);
 /// Test when any combination of the scene is a test combination, else validation likewise.
 Split split_of(const Scene& scene);
 
+/// A part of the world, for models that are too small for all of it.
+struct SceneLimits {
+  int emoji = first_shape();  // kinds of emoji that occur: the first of object_kinds(); at least 1
+  int groups = 4;             // most groups of a scene, 1-4
+
+  bool operator==(const SceneLimits&) const = default;
+};
+
 /// Draws a scene of any split.
-Scene draw_scene(Rng& rng);
+Scene draw_scene(Rng& rng, const SceneLimits& limits = {});
 /// Draws a scene that holds `kind` in its first group.
-Scene draw_scene_with(Rng& rng, int kind);
+Scene draw_scene_with(Rng& rng, int kind, const SceneLimits& limits = {});
 /// Draws until the split fits; the same generator state gives the same scene.
-Scene draw_scene(Rng& rng, Split split);
+Scene draw_scene(Rng& rng, Split split, const SceneLimits& limits = {});
 
 /// How many combinations exist and how many the rule keeps from training.
 struct CombinationCounts {
