@@ -67,6 +67,8 @@ class Recipe {
   LogOptions log;
   double stop_minutes = 0;  // 0 = no limit
 
+  // Recipes of jobs (train/job.h) have name, seed, device, `task`, `model` and `data` alone.
+
   /// "task", "model" or "data", for the objective.
   Options section(std::string_view key) const { return options_.section(key); }
   /// `task.kind`.
@@ -79,6 +81,7 @@ class Recipe {
 
  private:
   explicit Recipe(Options options);
+  void read_training();
   Options options_;
   std::string kind_;
 };
