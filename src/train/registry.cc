@@ -19,7 +19,6 @@ extern const TaskInfo kMusicTask;
 
 extern const JobInfo kTokenizerJob;
 extern const JobInfo kWorldTokensJob;
-extern const JobInfo kAssembleJob;
 
 namespace {
 
@@ -27,7 +26,7 @@ constexpr const TaskInfo* kTasks[] = {
     &kLanguageModel,  &kPictureCodecTask, &kAudioCodecTask, &kSceneJudgeTask,
     &kRecognizerTask, &kSpeakerTask,      &kMusicTask,
 };
-constexpr const JobInfo* kJobs[] = {&kTokenizerJob, &kWorldTokensJob, &kAssembleJob};
+constexpr const JobInfo* kJobs[] = {&kTokenizerJob, &kWorldTokensJob};
 
 }  // namespace
 
