@@ -255,7 +255,17 @@ std::string to_svg(const BarChart& chart) {
     out += fmt::format(
         "<rect class=\"bar\" x=\"{}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{}\" rx=\"2\"/>",
         kNames, at + 3, share * room, kRow - 7);
-    out += label("value", kNames + share * room + 6, at + 14, finite ? number(bar.value) : "–");
+    double end = kNames + share * room;
+    if (bar.low < bar.high) {
+      const double low = kNames + std::clamp(bar.low / top, 0.0, 1.0) * room;
+      const double high = kNames + std::clamp(bar.high / top, 0.0, 1.0) * room;
+      const double middle = at + 3 + (kRow - 7) / 2;
+      out += line("axis", low, middle, high, middle) +
+             line("axis", low, middle - 3, low, middle + 3) +
+             line("axis", high, middle - 3, high, middle + 3);
+      end = std::max(end, high);
+    }
+    out += label("value", end + 6, at + 14, finite ? number(bar.value) : "–");
     if (bar.limit >= 0) {
       const double mark = kNames + std::clamp(bar.limit / top, 0.0, 1.0) * room;
       out += line("mark", mark, at + 1, mark, at + kRow - 2);

@@ -33,6 +33,8 @@ struct BarChart {
     std::string name;
     double value = 0;   // not finite: an empty place
     double limit = -1;  // a mark at this value (a target); < 0: none
+    double low = 0;     // an interval's ends; nothing is drawn unless low < high
+    double high = 0;
   };
   std::string title = {};
   double top = 0;  // end of the axis, which starts at 0; 0: from the data

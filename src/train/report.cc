@@ -2,7 +2,7 @@
 // into one chart ("nll.text", "nll.picture"), training and validation of the same column too.
 #include "train/report.h"
 
-#include "core/strings.h"
+#include "core/html.h"
 #include "core/svg.h"
 
 #include <fmt/format.h>
@@ -16,41 +16,19 @@ namespace {
 
 constexpr size_t kMostBytes = 2'000'000;
 constexpr size_t kMostText = 4000;
+constexpr size_t kRest = 8000;  // style sheet and head of the page
 constexpr std::string_view kValidate = "validate.";
 
-std::string base64(std::string_view bytes) {
-  constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t word = 0;
-    for (size_t j = 0; j < 3; ++j) {
-      word = word << 8 | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0U);
-    }
-    for (size_t j = 0; j < 4; ++j) {
-      out += i + j <= bytes.size() ? kDigits[word >> (18 - 6 * j) & 63] : '=';
-    }
-  }
-  return out;
-}
-
 std::string render_sample(const Sample& sample) {
-  const std::string title =
-      "<figcaption>" + escape_html(utf8_lossy(sample.title)) + "</figcaption>";
   switch (sample.kind) {
     case Sample::Kind::kPng:
-      return "<figure><img alt=\"sample\" src=\"data:image/png;base64," + base64(sample.bytes) +
-             "\">" + title + "</figure>";
+      return picture_figure(sample.bytes, sample.title);
     case Sample::Kind::kWav:
-      return "<figure><audio controls src=\"data:audio/wav;base64," + base64(sample.bytes) +
-             "\"></audio>" + title + "</figure>";
+      return sound_figure(sample.bytes, sample.title);
     case Sample::Kind::kText:
       break;
   }
-  return "<figure class=\"text\"><pre>" +
-         escape_html(utf8_lossy(std::string_view(sample.bytes).substr(0, kMostText))) + "</pre>" +
-         title + "</figure>";
+  return text_figure(std::string_view(sample.bytes).substr(0, kMostText), sample.title);
 }
 
 // Which chart a column belongs to; empty: none (time and counters).
@@ -122,42 +100,26 @@ std::string table(const std::vector<MetricRow>& rows) {
   return out + "</table>";
 }
 
-constexpr std::string_view kPageStyle = R"(body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;
-max-width:1320px;padding:0 1em;color:#111;background:#fff}h1{margin-bottom:0}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:1em}
-.samples{display:flex;flex-wrap:wrap;gap:1em}figure{margin:0}figure.text{flex:1 1 100%}
-figcaption{font-size:13px;color:#666}pre{white-space:pre-wrap;background:#f4f4f4;padding:.6em}
-table{border-collapse:collapse}td,th{padding:.1em .9em .1em 0;text-align:left}
-td+td{font-variant-numeric:tabular-nums}
-@media(prefers-color-scheme:dark){body{color:#ddd;background:#151515}pre{background:#222}
-figcaption{color:#999}})";
-
 }  // namespace
 
 std::string render_report(const ReportContent& content) {
   const std::vector<MetricRow>& rows = *content.metrics;
-  const std::string title = escape_html(utf8_lossy(content.title));
-  std::string page = fmt::format(
-      "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">"
-      "<meta name=\"viewport\" content=\"width=device-width\"><title>{0}</title>"
-      "<style>{1}\n{2}</style></head><body><h1>{0}</h1><p>{3}</p>",
-      title, kPageStyle, chart_style(), escape_html(content.status));
-  page += "<div class=\"charts\">" + charts(rows) + "</div>";
-  page += "<h2>Metrics</h2>" + table(rows);
-  const std::string tail =
-      "<h2>Recipe</h2><pre>" + escape_html(utf8_lossy(content.recipe)) + "</pre></body></html>\n";
+  std::string body = "<p>" + html_text(content.status) + "</p>";
+  body += "<div class=\"charts\">" + charts(rows) + "</div>";
+  body += "<h2>Metrics</h2>" + table(rows);
+  const std::string tail = "<h2>Recipe</h2><pre>" + html_text(content.recipe) + "</pre>";
   if (!content.samples.empty()) {
-    page += "<h2>Samples</h2><div class=\"samples\">";
+    body += "<h2>Samples</h2><div class=\"samples\">";
     for (const Sample& sample : content.samples) {
       const std::string shown = render_sample(sample);
-      const bool fits = page.size() + shown.size() + tail.size() + 200 < kMostBytes;
-      page += fits ? shown
-                   : "<figure><figcaption>" + escape_html(utf8_lossy(sample.title)) +
+      const bool fits = body.size() + shown.size() + tail.size() + kRest < kMostBytes;
+      body += fits ? shown
+                   : "<figure><figcaption>" + html_text(sample.title) +
                          " (left out: the page is full)</figcaption></figure>";
     }
-    page += "</div>";
+    body += "</div>";
   }
-  return page + tail;
+  return html_page(content.title, body + tail);
 }
 
 }  // namespace tessera::train

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "io/audio.h"
+#include "io/wav.h"
 #include "train/data/spread.h"
 #include "train/world/assets.h"
 #include "train/world/melody.h"
@@ -14,7 +15,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 namespace tessera::train {
 namespace {
@@ -154,32 +154,10 @@ std::vector<WorldSound> render_sounds(const WorldSoundOptions& options,
 }
 
 std::string wav_bytes(const Tensor& samples, int64_t sample_rate) {
-  const Tensor pcm = (samples.detach().to(at::kCPU, at::kFloat).flatten().clamp(-1, 1) * 32767)
-                         .round()
-                         .to(at::kShort)
-                         .contiguous();
-  std::string bytes;
-  const auto number = [&](auto value) {
-    char raw[sizeof(value)];
-    std::memcpy(raw, &value, sizeof(value));
-    bytes.append(raw, sizeof(value));
-  };
-  const auto size = static_cast<uint32_t>(pcm.nbytes());
-  const auto rate = static_cast<uint32_t>(sample_rate);
-  bytes += "RIFF";
-  number(36 + size);
-  bytes += "WAVEfmt ";
-  number(uint32_t{16});
-  number(uint16_t{1});  // PCM
-  number(uint16_t{1});  // channel
-  number(rate);
-  number(2 * rate);
-  number(uint16_t{2});
-  number(uint16_t{16});
-  bytes += "data";
-  number(size);
-  bytes.append(static_cast<const char*>(pcm.const_data_ptr()), size);
-  return bytes;
+  const Tensor wave = samples.detach().to(at::kCPU, at::kFloat).flatten().contiguous();
+  const float* data = wave.const_data_ptr<float>();
+  return io::encode_wav(
+      {.sample_rate = static_cast<int>(sample_rate), .samples = {data, data + wave.numel()}});
 }
 
 }  // namespace tessera::train
