@@ -69,6 +69,21 @@ Studio open_studio(const io::fs::path& assets) {
   return studio;
 }
 
+namespace {
+
+Part media_part(Modality modality, Image image) {
+  Part part{.modality = modality, .content = {}, .source = {}};
+  part.content.emplace<Image>(std::move(image));
+  return part;
+}
+Part media_part(Modality modality, Audio audio) {
+  Part part{.modality = modality, .content = {}, .source = {}};
+  part.content.emplace<Audio>(std::move(audio));
+  return part;
+}
+
+}  // namespace
+
 std::vector<std::vector<Part>> render_parts(const Studio& studio,
                                             const MediaSizes& sizes,
                                             std::span<const std::vector<world::PartSpec>> lists) {
@@ -92,12 +107,12 @@ std::vector<std::vector<Part>> render_parts(const Studio& studio,
       if (const auto* text = std::get_if<world::TextPart>(&spec)) {
         parts.push_back(Part::text(text->text));
       } else if (const auto* picture = std::get_if<world::ScenePart>(&spec)) {
-        parts.push_back({Modality::kImage, studio.draw(*picture, sizes.image), {}});
+        parts.push_back(media_part(Modality::kImage, studio.draw(*picture, sizes.image)));
       } else if (const auto* music = std::get_if<world::MusicPart>(&spec)) {
-        parts.push_back({Modality::kMusic,
-                         studio.play(*music, sizes.music_rate, sizes.music_seconds), {}});
+        parts.push_back(media_part(Modality::kMusic,
+                                   studio.play(*music, sizes.music_rate, sizes.music_seconds)));
       } else {
-        parts.push_back({Modality::kSpeech, std::move(spoken[next++]), {}});
+        parts.push_back(media_part(Modality::kSpeech, std::move(spoken[next++])));
       }
     }
   }

@@ -16,8 +16,8 @@ namespace tessera::any2any {
 
 /// How large and how fast media are to be; the model's codecs decide.
 struct MediaSizes {
-  int image = 96;           // side in pixels
-  int music_rate = 16000;   // Hz
+  int image = 96;          // side in pixels
+  int music_rate = 16000;  // Hz
   double music_seconds = 5;
 };
 

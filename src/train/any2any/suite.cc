@@ -120,8 +120,7 @@ Suite::Suite(SuiteOptions options, Studio studio)
     }
   }
   if (!options_.photos.empty()) {
-    photographs_ =
-        list_files(options_.photos, {".jpg", ".jpeg", ".png", ".webp"}, options_.seed);
+    photographs_ = list_files(options_.photos, {".jpg", ".jpeg", ".png", ".webp"}, options_.seed);
   }
   add_rows();
   check_names();
@@ -148,13 +147,15 @@ void Suite::add_rows() {
                    RowKind::kLeftOutVoice, kTextSpeech});
   rows_.push_back({"speech-text-digits", "speech → text, digits spoken by real people",
                    RowKind::kDigits, kSpeechText, digits_.size()});
-  rows_.push_back({"outside", "requests outside its world", RowKind::kOutside,
+  rows_.push_back({"outside",
+                   "requests outside its world",
+                   RowKind::kOutside,
                    {Modality::kText, Modality::kText},
                    world::outside_prompts(world::Split::kTest).size()});
-  rows_.push_back({"outside-photographs", "photographs", RowKind::kPhotographs, to_text,
-                   photographs_.size()});
-  rows_.push_back({"outside-recordings", "recordings of a reader (ljspeech)",
-                   RowKind::kRecordings, kSpeechText, recordings_.size()});
+  rows_.push_back(
+      {"outside-photographs", "photographs", RowKind::kPhotographs, to_text, photographs_.size()});
+  rows_.push_back({"outside-recordings", "recordings of a reader (ljspeech)", RowKind::kRecordings,
+                   kSpeechText, recordings_.size()});
 }
 
 void Suite::check_names() const {
@@ -184,9 +185,9 @@ std::string Suite::why_skipped(const Row& row) const {
     }
   }
   if (row.most == 0) {
-    return row.kind == RowKind::kDigits        ? "needs --data FOLDER with fsdd/"
-           : row.kind == RowKind::kRecordings  ? "needs --data FOLDER with ljspeech/"
-                                               : "needs --photos FOLDER";
+    return row.kind == RowKind::kDigits       ? "needs --data FOLDER with fsdd/"
+           : row.kind == RowKind::kRecordings ? "needs --data FOLDER with ljspeech/"
+                                              : "needs --photos FOLDER";
   }
   return {};
 }

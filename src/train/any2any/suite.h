@@ -18,9 +18,9 @@ struct Row {
   std::string name;   // "text-image", "speech-text-digits"
   std::string title;  // "text → picture"
   RowKind kind = RowKind::kPair;
-  world::Pair pair;         // what goes in, what is to come out
-  size_t most = SIZE_MAX;   // items that there are
-  std::string skipped;      // why it is not run; empty: it is
+  world::Pair pair;          // what goes in, what is to come out
+  size_t most = SIZE_MAX;    // items that there are
+  std::string skipped = {};  // why it is not run; empty: it is
 };
 
 /// One item of a row before anything is rendered.
@@ -38,10 +38,10 @@ struct Case {
 struct SuiteOptions {
   uint64_t seed = 0;
   world::SceneLimits limits;
-  io::fs::path data;                   // holds fsdd/ and ljspeech/; empty: without
-  io::fs::path photos;                 // pictures; empty: without
-  std::vector<std::string> only;       // names of rows; empty: all
-  std::set<Modality> modalities;       // that the model has
+  io::fs::path data;              // holds fsdd/ and ljspeech/; empty: without
+  io::fs::path photos;            // pictures; empty: without
+  std::vector<std::string> only;  // names of rows; empty: all
+  std::set<Modality> modalities;  // that the model has
   MediaSizes sizes;
 };
 
