@@ -9,6 +9,7 @@
 
 #include <dlfcn.h>
 
+#include <filesystem>
 #include <string>
 
 namespace tessera::ops {
@@ -26,7 +27,25 @@ void open_cuda() {
   static_cast<void>(opened);
 }
 
+void* open_own_library() {
+  Dl_info self;
+  TESSERA_CHECK(dladdr(reinterpret_cast<const void*>(&open_cuda), &self) != 0, Internal,
+                "the address of libtessera.so is unknown");
+  const auto path = std::filesystem::path(self.dli_fname).parent_path() / "libtessera_cuda.so";
+  if (!std::filesystem::exists(path)) {
+    return nullptr;
+  }
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  TESSERA_CHECK(library != nullptr, Io, "{}: cannot be opened: {}", path.string(), dlerror());
+  return library;
+}
+
 }  // namespace
+
+void* cuda_function(const char* name) {
+  static void* const library = open_own_library();
+  return library == nullptr ? nullptr : dlsym(library, name);
+}
 
 at::Device open_device(std::string_view name) {
   if (name == "cpu") {

@@ -14,4 +14,9 @@ namespace tessera::ops {
 /// missing.
 at::Device open_device(std::string_view name);
 
+/// A function of libtessera_cuda.so, which lies beside libtessera.so; null when that library is not
+/// there (a build without the CUDA toolkit). Call open_device("cuda") first. Throws Io when the
+/// library is there but cannot be opened.
+void* cuda_function(const char* name);
+
 }  // namespace tessera::ops

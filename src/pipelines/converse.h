@@ -20,12 +20,12 @@ struct ConverseOptions {
   /// Unset: the model decides.
   std::optional<Modality> to;
   uint64_t seed = 0;
-  int64_t max_new_tokens = 0;           // 0: as much as the context has room for
-  bool greedy = false;                  // of text; media are always drawn
-  std::optional<double> temperature;    // of text
-  std::optional<double> top_p;          // of text
-  std::optional<int64_t> top_k;         // of text
-  std::optional<double> guidance;       // of every media span; unset: the model's own
+  int64_t max_new_tokens = 0;         // 0: as much as the context has room for
+  bool greedy = false;                // of text; media are always drawn
+  std::optional<double> temperature;  // of text
+  std::optional<double> top_p;        // of text
+  std::optional<int64_t> top_k;       // of text
+  std::optional<double> guidance;     // of every media span; unset: the model's own
 };
 
 /// What a reply tells while it is made; every function may be left empty. `row` is the conversation
@@ -51,9 +51,9 @@ struct Reply {
   bool valid = true;   // every span whole; false only when the reply was cut
   int64_t prompt_tokens = 0;
   int64_t new_tokens = 0;
-  size_t forgotten = 0;        // oldest messages that no longer fitted
-  double prefill_seconds = 0;  // media to tokens included
-  double decode_seconds = 0;   // of the whole batch
+  size_t forgotten = 0;             // oldest messages that no longer fitted
+  double prefill_seconds = 0;       // media to tokens included
+  double decode_seconds = 0;        // of the whole batch
   double first_audio_seconds = -1;  // from the call to the first chunk; −1: none
 };
 

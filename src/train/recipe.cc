@@ -95,6 +95,7 @@ Recipe::Recipe(Options options) : options_(std::move(options)) {
   TESSERA_CHECK(!bf16 || device == "cuda", InvalidArgument,
                 "{}: precision bf16 needs device cuda; on the CPU it has no advantage, use fp32",
                 options_.where());
+  graph = options_.boolean("graph", true);
   options_.section("model");
   options_.section("data");
   optimizer = read_optimizer(options_.section("optimizer"), {});

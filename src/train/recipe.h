@@ -59,6 +59,7 @@ class Recipe {
   uint64_t seed = 0;
   std::string device = "cpu";  // cpu | cuda
   bool bf16 = false;           // bf16 autocast with fp32 masters
+  bool graph = true;           // on CUDA, capture the step as a graph where the task allows it
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
   BatchOptions batch;

@@ -1,6 +1,8 @@
 #include "train/step.h"
 
 #include "core/error.h"
+#include "core/log.h"
+#include "ops/device.h"
 
 #include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
@@ -262,6 +264,23 @@ void EagerRunner::run(const std::vector<Batch>& batches, double lr_factor, int64
   }
   step_.compute(moved, step);
   step_.account(step);
+}
+
+std::unique_ptr<StepRunner> make_runner(TrainStep& step, const Task& task, bool graph) {
+  if (!graph || !step.device().is_cuda()) {
+    return std::make_unique<EagerRunner>(step);
+  }
+  if (!task.capturable()) {
+    log::info("this task waits for the GPU in its step: it runs operator by operator");
+    return std::make_unique<EagerRunner>(step);
+  }
+  using Maker = StepRunner* (*)(TrainStep*);
+  const auto maker = reinterpret_cast<Maker>(ops::cuda_function("tessera_make_graph_runner"));
+  if (maker == nullptr) {
+    log::warning("libtessera_cuda.so is not there: the step runs operator by operator, slower");
+    return std::make_unique<EagerRunner>(step);
+  }
+  return std::unique_ptr<StepRunner>(maker(&step));
 }
 
 void set_training(Task& task, bool training) {

@@ -38,6 +38,8 @@ class TrainStep {
 
   /// A micro-batch with its tensors on the device (pinned sources copy without waiting).
   Batch to_device(const Batch& batch) const;
+  /// Task::phase.
+  int64_t phase(int64_t step) const { return task_.phase(step); }
   /// Terms of a batch as means, summed over `batches`, without gradients: validation. "loss" is the
   /// first part's loss.
   std::map<std::string, double> evaluate(const std::vector<Batch>& batches, int64_t step);
@@ -101,6 +103,10 @@ class EagerRunner : public StepRunner {
  private:
   TrainStep& step_;
 };
+
+/// The runner for a device: on CUDA a captured graph where the task allows it and
+/// libtessera_cuda.so is there, else operator by operator.
+std::unique_ptr<StepRunner> make_runner(TrainStep& step, const Task& task, bool graph);
 
 /// Puts all modules of a task into training or evaluation mode.
 void set_training(Task& task, bool training);

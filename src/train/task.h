@@ -83,6 +83,8 @@ class Task {
   virtual std::vector<Term> losses(const Batch& batch, int64_t step) = 0;
   /// Steps of equal phase do the same work (a captured graph is good for one phase).
   virtual int64_t phase(int64_t /*step*/) const { return 0; }
+  /// False when losses() waits for the device, so that no graph can hold it.
+  virtual bool capturable() const { return true; }
   /// After every update, without gradients and outside captures: codebook restarts and the like.
   virtual void after_step(int64_t /*step*/) {}
 

@@ -127,7 +127,7 @@ Run::Run(const Recipe& recipe, Task& task, at::Device device, const RunOptions& 
     generators_.emplace_back(device.str(), at::globalContext().defaultGenerator(device));
   }
   runner_ =
-      options.make_runner ? options.make_runner(train_) : std::make_unique<EagerRunner>(train_);
+      options.make_runner ? options.make_runner(train_) : make_runner(train_, task_, recipe_.graph);
 }
 
 nn::NamedTensors Run::model_tensors() {

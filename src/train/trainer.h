@@ -18,7 +18,7 @@ namespace tessera::train {
 struct RunOptions {
   io::fs::path folder;
   bool resume = false;  // go on from the newest checkpoint; there must be one
-  /// Makes the runner; unset: EagerRunner.
+  /// Makes the runner; unset: make_runner of train/step.h.
   std::function<std::unique_ptr<StepRunner>(TrainStep&)> make_runner = {};
 };
 

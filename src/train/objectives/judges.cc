@@ -137,6 +137,8 @@ class RecognizerTask : public SoundJudgeTask {
             {.whole = true, .symbols = 128},
             5.0) {}
 
+  bool capturable() const override { return false; }  // CTC waits for the device
+
   std::vector<Term> losses(const Batch& batch, int64_t /*step*/) override {
     const nn::NamedTensors& t = batch.tensors;
     const Tensor log_probs = answers(t.at("wav")).at("log_probs");
