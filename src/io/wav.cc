@@ -364,6 +364,24 @@ size_t WavReader::read(std::span<float> block) {
   return done;
 }
 
+namespace {
+
+void append_samples(std::string& out, std::span<const float> samples, SampleFormat format) {
+  for (const float sample : samples) {
+    if (format == SampleFormat::kPcm16) {
+      append(out, static_cast<int16_t>(to_integer(sample, 0x1p15F)));
+    } else if (format == SampleFormat::kPcm24) {
+      const auto value = static_cast<uint32_t>(to_integer(sample, 0x1p23F));
+      out +=
+          {static_cast<char>(value), static_cast<char>(value >> 8), static_cast<char>(value >> 16)};
+    } else {
+      append(out, sample);
+    }
+  }
+}
+
+}  // namespace
+
 WavWriter::WavWriter(std::unique_ptr<ByteSink> sink,
                      int sample_rate,
                      int channels,
@@ -384,17 +402,7 @@ void WavWriter::write(std::span<const float> samples) {
   while (!samples.empty()) {
     const auto part = samples.first(std::min(samples.size(), kSamplesAtOnce));
     raw_.clear();
-    for (const float sample : part) {
-      if (format_ == SampleFormat::kPcm16) {
-        append(raw_, static_cast<int16_t>(to_integer(sample, 0x1p15F)));
-      } else if (format_ == SampleFormat::kPcm24) {
-        const auto value = static_cast<uint32_t>(to_integer(sample, 0x1p23F));
-        raw_ += {static_cast<char>(value), static_cast<char>(value >> 8),
-                 static_cast<char>(value >> 16)};
-      } else {
-        append(raw_, sample);
-      }
-    }
+    append_samples(raw_, part, format_);
     sink_->write(raw_);
     data_bytes_ += raw_.size();
     samples = samples.subspan(part.size());
@@ -409,6 +417,15 @@ void WavWriter::finish() {
     sink_->rewrite(0, make_header(sample_rate_, channels_, format_, data_bytes_));
   }
   sink_->commit();
+}
+
+std::string encode_wav(const Audio& audio) {
+  const uint64_t bytes = audio.samples.size() * sizeof(int16_t);
+  TESSERA_CHECK(bytes < kUnknownSize - 1024, InvalidArgument,
+                "{:.0f} s of sound are too much for one WAV file in memory", audio.seconds());
+  std::string file = make_header(audio.sample_rate, audio.channels, SampleFormat::kPcm16, bytes);
+  append_samples(file, audio.samples, SampleFormat::kPcm16);
+  return file;
 }
 
 }  // namespace tessera::io

@@ -1,6 +1,7 @@
 // WAV files: RIFF, RF64/BW64 and RIFX in blocks of any length.
 #pragma once
 
+#include "core/media.h"
 #include "io/byte_stream.h"
 
 #include <cstdint>
@@ -89,5 +90,8 @@ class WavWriter {
   uint64_t data_bytes_ = 0;
   std::string raw_;
 };
+
+/// A whole 16-bit WAV file in memory, at most 4 GiB.
+std::string encode_wav(const Audio& audio);
 
 }  // namespace tessera::io

@@ -1,6 +1,7 @@
 #include "train/recipe.h"
 
 #include "core/error.h"
+#include "train/job.h"
 
 #include <cmath>
 
@@ -84,20 +85,29 @@ Recipe Recipe::read(const io::fs::path& path, std::span<const std::string> overr
 }
 
 Recipe::Recipe(Options options) : options_(std::move(options)) {
-  const std::string precisions[] = {"fp32", "bf16"};
   const std::string devices[] = {"cpu", "cuda"};
   constexpr double kTwo53 = 9007199254740992.0;
   name = options_.string("name", "run");
   seed = static_cast<uint64_t>(options_.integer("seed", 0, {0, kTwo53}));
   kind_ = options_.section("task").string("kind", "");
   device = options_.choice("device", "cpu", devices);
-  bf16 = options_.choice("precision", "fp32", precisions) == "bf16";
-  TESSERA_CHECK(!bf16 || device == "cuda", InvalidArgument,
-                "{}: precision bf16 needs device cuda; on the CPU it has no advantage, use fp32",
-                options_.where());
-  graph = options_.boolean("graph", true);
+  const bool trains = find_job(kind_) == nullptr;
+  if (trains) {
+    const std::string precisions[] = {"fp32", "bf16"};
+    bf16 = options_.choice("precision", "fp32", precisions) == "bf16";
+    TESSERA_CHECK(!bf16 || device == "cuda", InvalidArgument,
+                  "{}: precision bf16 needs device cuda; on the CPU it has no advantage, use fp32",
+                  options_.where());
+    graph = options_.boolean("graph", true);
+  }
   options_.section("model");
   options_.section("data");
+  if (trains) {
+    read_training();
+  }
+}
+
+void Recipe::read_training() {
   optimizer = read_optimizer(options_.section("optimizer"), {});
   schedule = read_schedule(options_.section("schedule"));
   batch = read_batch(options_.section("batch"));

@@ -68,6 +68,8 @@ class Recipe {
   LogOptions log;
   double stop_minutes = 0;  // 0 = no limit
 
+  // Recipes of jobs (train/job.h) have name, seed, device, `task`, `model` and `data` alone.
+
   /// "task", "model" or "data", for the objective.
   Options section(std::string_view key) const { return options_.section(key); }
   /// `task.kind`.
@@ -80,6 +82,7 @@ class Recipe {
 
  private:
   explicit Recipe(Options options);
+  void read_training();
   Options options_;
   std::string kind_;
 };

@@ -1,7 +1,11 @@
-// One line an objective: declare its row, list it in kTasks.
+// One line an objective or job: declare its row, list it in kTasks or kJobs.
 #include "core/error.h"
 #include "core/strings.h"
+#include "train/job.h"
 #include "train/task.h"
+
+#include <algorithm>
+#include <iterator>
 
 namespace tessera::train {
 
@@ -13,12 +17,16 @@ extern const TaskInfo kRecognizerTask;
 extern const TaskInfo kSpeakerTask;
 extern const TaskInfo kMusicTask;
 
+extern const JobInfo kTokenizerJob;
+extern const JobInfo kWorldTokensJob;
+
 namespace {
 
 constexpr const TaskInfo* kTasks[] = {
     &kLanguageModel,  &kPictureCodecTask, &kAudioCodecTask, &kSceneJudgeTask,
     &kRecognizerTask, &kSpeakerTask,      &kMusicTask,
 };
+constexpr const JobInfo* kJobs[] = {&kTokenizerJob, &kWorldTokensJob};
 
 }  // namespace
 
@@ -32,9 +40,30 @@ std::unique_ptr<Task> make_task(const Recipe& recipe, at::Device device) {
       return task;
     }
   }
-  const auto near = closest_match(recipe.kind(), kinds);
-  throw InvalidArgument("task.kind '{}' is not known{}; known: {}", recipe.kind(),
-                        near ? ", did you mean '" + *near + "'?" : "", join(kinds, ", "));
+  std::vector<std::string> jobs;
+  for (const JobInfo* job : kJobs) {
+    jobs.emplace_back(job->kind);
+  }
+  std::vector<std::string> all = kinds;
+  all.insert(all.end(), jobs.begin(), jobs.end());
+  const auto near = closest_match(recipe.kind(), all);
+  throw InvalidArgument("task.kind '{}' is not known{}; objectives: {}; jobs: {}", recipe.kind(),
+                        near ? ", did you mean '" + *near + "'?" : "", join(kinds, ", "),
+                        join(jobs, ", "));
+}
+
+const JobInfo* find_job(std::string_view kind) {
+  const auto found = std::find_if(std::begin(kJobs), std::end(kJobs),
+                                  [&](const JobInfo* job) { return job->kind == kind; });
+  return found == std::end(kJobs) ? nullptr : *found;
+}
+
+io::fs::path out_folder(const Recipe& recipe, const JobContext& context) {
+  const Options data = recipe.section("data");
+  const io::fs::path out = data.string("out", "");
+  TESSERA_CHECK(!out.empty() || !context.out.empty(), InvalidArgument,
+                "{}: give the folder that is written", data.where("out"));
+  return context.out.empty() ? out : context.out;
 }
 
 std::vector<std::pair<std::string, Tensor>> all_parameters(Task& task) {

@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "train/job.h"
 #include "train/trainer.h"
 
 #include <cmath>
@@ -10,6 +11,12 @@
 
 namespace tessera::cli {
 namespace {
+
+void print_json(const io::OrderedJson& json) {
+  const std::string text = json.dump() + "\n";
+  TESSERA_CHECK(std::fwrite(text.data(), 1, text.size(), stdout) == text.size(), Io,
+                "stdout: cannot be written");
+}
 
 void print_result(const train::RunResult& result, const io::fs::path& folder) {
   io::OrderedJson out = {{"run", folder.string()},
@@ -21,9 +28,7 @@ void print_result(const train::RunResult& result, const io::fs::path& folder) {
       out["metrics"][name] = std::isfinite(value) ? io::OrderedJson(value) : io::OrderedJson();
     }
   }
-  const std::string text = out.dump() + "\n";
-  TESSERA_CHECK(std::fwrite(text.data(), 1, text.size(), stdout) == text.size(), Io,
-                "stdout: cannot be written");
+  print_json(out);
 }
 
 }  // namespace
@@ -40,6 +45,13 @@ int run_train(const TrainOptions& options) {
     CommonOptions common = options;
     common.device = recipe.device;
     const at::Device device = prepare(common).device;
+    if (const train::JobInfo* job = train::find_job(recipe.kind())) {
+      const io::OrderedJson made = job->run(recipe, {.device = recipe.device, .out = options.run});
+      if (options.json) {
+        print_json(made);
+      }
+      return;
+    }
     const std::unique_ptr<train::Task> task = train::make_task(recipe, device);
     const io::fs::path folder =
         options.run.empty() ? io::fs::path("runs") / recipe.name : io::fs::path(options.run);

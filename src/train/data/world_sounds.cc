@@ -2,6 +2,8 @@
 
 #include "core/error.h"
 #include "io/audio.h"
+#include "io/wav.h"
+#include "train/data/spread.h"
 #include "train/world/assets.h"
 #include "train/world/melody.h"
 #include "train/world/music_render.h"
@@ -12,12 +14,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <cstring>
-#include <exception>
-#include <mutex>
-#include <thread>
 
 namespace tessera::train {
 namespace {
@@ -32,34 +29,6 @@ std::vector<int16_t> to_pcm(const std::vector<float>& samples) {
     return static_cast<int16_t>(std::lround(std::clamp(x, -1.0F, 1.0F) * 32767.0F));
   });
   return pcm;
-}
-
-// Runs job(0 … count − 1) on several threads; rethrows the first exception.
-template <class Job>
-void spread(int64_t count, int64_t threads, Job job) {
-  std::atomic<int64_t> next = 0;
-  std::exception_ptr failure;
-  std::mutex mutex;
-  const auto work = [&] {
-    for (int64_t i = next++; i < count; i = next++) {
-      try {
-        job(i);
-      } catch (...) {
-        const std::lock_guard lock(mutex);
-        failure = std::current_exception();
-        next = count;
-      }
-    }
-  };
-  {
-    std::vector<std::jthread> workers;
-    for (int64_t i = 0; i < std::min(threads, count); ++i) {
-      workers.emplace_back(work);
-    }
-  }
-  if (failure != nullptr) {
-    std::rethrow_exception(failure);
-  }
 }
 
 std::vector<WorldSound> render_music(const WorldSoundOptions& options,
@@ -170,10 +139,7 @@ WorldSoundOptions WorldSoundOptions::read(const Options& data) {
   options.seconds = data.number("seconds", 6.0, {0.1, 60});
   options.left_out = data.boolean("left_out", false);
   options.recordings = data.integer("recordings", 1, {1, 1000});
-  options.threads = data.integer("threads", 0, {0, 1024});
-  if (options.threads == 0) {
-    options.threads = std::max(1U, std::thread::hardware_concurrency());
-  }
+  options.threads = thread_count(data.integer("threads", 0, {0, 1024}));
   return options;
 }
 
@@ -188,32 +154,10 @@ std::vector<WorldSound> render_sounds(const WorldSoundOptions& options,
 }
 
 std::string wav_bytes(const Tensor& samples, int64_t sample_rate) {
-  const Tensor pcm = (samples.detach().to(at::kCPU, at::kFloat).flatten().clamp(-1, 1) * 32767)
-                         .round()
-                         .to(at::kShort)
-                         .contiguous();
-  std::string bytes;
-  const auto number = [&](auto value) {
-    char raw[sizeof(value)];
-    std::memcpy(raw, &value, sizeof(value));
-    bytes.append(raw, sizeof(value));
-  };
-  const auto size = static_cast<uint32_t>(pcm.nbytes());
-  const auto rate = static_cast<uint32_t>(sample_rate);
-  bytes += "RIFF";
-  number(36 + size);
-  bytes += "WAVEfmt ";
-  number(uint32_t{16});
-  number(uint16_t{1});  // PCM
-  number(uint16_t{1});  // channel
-  number(rate);
-  number(2 * rate);
-  number(uint16_t{2});
-  number(uint16_t{16});
-  bytes += "data";
-  number(size);
-  bytes.append(static_cast<const char*>(pcm.const_data_ptr()), size);
-  return bytes;
+  const Tensor wave = samples.detach().to(at::kCPU, at::kFloat).flatten().contiguous();
+  const float* data = wave.const_data_ptr<float>();
+  return io::encode_wav(
+      {.sample_rate = static_cast<int>(sample_rate), .samples = {data, data + wave.numel()}});
 }
 
 }  // namespace tessera::train

@@ -4,8 +4,9 @@
 //
 // Recipe:
 //   task:  {kind: audio_codec, convergence: 1, magnitude: 1, mel: 1, characters: 0,
-//           commitment: 0.25, codebook_decay: 0.99, restart_every: 100, discriminator_from: STEP,
-//           adversarial: 0.1, features: 1, samples: 4, save_dtype: int8|fp32}
+//           commitment: 0.25, codebook_decay: 0.99, restart_every: 100, learn: all|decoder,
+//           discriminator_from: STEP, adversarial: 0.1, features: 1, samples: 4,
+//           save_dtype: int8|fp32}
 //   model: {config: {keys of config.json}} or {from: FOLDER}
 //   data:  {kind: speech|music, assets: FOLDER, scratch: FOLDER, digits: FOLDER, train: 4000,
 //           validate: 200, seconds: 6, clip: 1.0, recordings: 1, left_out: false, threads: 0}

@@ -15,6 +15,8 @@ CodecTask::CodecTask(const Recipe& recipe, at::Device device, io::Json defaults)
   discriminator_from_ = task.integer("discriminator_from", -1, {-1, 1e9});
   adversarial_ = task.number("adversarial", 0.1, {0, 100});
   features_ = task.number("features", 1.0, {0, 100});
+  const std::string learn[] = {"all", "decoder"};
+  decoder_only_ = task.choice("learn", "all", learn) == "decoder";
   const double decay = task.number("codebook_decay", 0.99, {0, 0.999999});
   if (const auto vectors =
           std::dynamic_pointer_cast<nn::ResidualVectorQuantizer>(codec_->quantizer())) {
@@ -37,14 +39,17 @@ std::vector<std::pair<std::string, std::shared_ptr<torch::nn::Module>>> CodecTas
 }
 
 std::vector<Part> CodecTask::parts() {
-  const auto part = [](const std::string& name, const torch::nn::Module& module) {
+  const auto part = [](const std::string& name, const torch::nn::Module& module,
+                       std::string_view prefix = "") {
     std::vector<std::pair<std::string, Tensor>> parameters;
     for (const auto& item : module.named_parameters()) {
-      parameters.emplace_back(name + "." + item.key(), item.value());
+      if (item.key().starts_with(prefix)) {
+        parameters.emplace_back(name + "." + item.key(), item.value());
+      }
     }
     return Part{.name = name, .groups = default_groups(parameters), .optimizer = std::nullopt};
   };
-  std::vector<Part> list{part("model", *model_)};
+  std::vector<Part> list{part("model", *model_, decoder_only_ ? "decoder." : "")};
   if (discriminator_ != nullptr) {
     list.push_back(part("discriminator", *discriminator_));
   }
@@ -56,7 +61,7 @@ int64_t CodecTask::phase(int64_t step) const {
 }
 
 void CodecTask::after_step(int64_t step) {
-  if (averages_ != nullptr && step % restart_every_ == 0) {
+  if (averages_ != nullptr && !decoder_only_ && step % restart_every_ == 0) {
     averages_->restart();
   }
 }
@@ -65,9 +70,9 @@ void CodecTask::add_terms(const nn::CodecPass& pass,
                           const Tensor& truth,
                           int64_t step,
                           std::vector<Term>& terms) {
-  terms.push_back(mean_term("commitment", pass.code.commitment, commitment_));
+  terms.push_back(mean_term("commitment", pass.code.commitment, decoder_only_ ? 0.0 : commitment_));
   if (averages_ != nullptr) {
-    if (at::GradMode::is_enabled()) {
+    if (at::GradMode::is_enabled() && !decoder_only_) {
       averages_->update(pass.code);
     }
     for (int64_t level = 0; level < codec_->quantizer()->levels(); ++level) {

@@ -17,7 +17,8 @@ class CodecTask : public MediaTask {
 
  protected:
   /// Reads, from task: commitment, codebook_decay, restart_every, discriminator_from (a step;
-  /// absent: none), adversarial, features. `make` makes the discriminator.
+  /// absent: none), adversarial, features, learn (all | decoder: encoder and codebooks stay as they
+  /// are, so that tokens made before keep their meaning). `make` makes the discriminator.
   CodecTask(const Recipe& recipe, at::Device device, io::Json defaults);
   template <class Kind>
   void make_discriminator(const Recipe& recipe) {
@@ -44,6 +45,7 @@ class CodecTask : public MediaTask {
   double features_ = 0;
   int64_t restart_every_ = 0;
   int64_t discriminator_from_ = -1;
+  bool decoder_only_ = false;
 };
 
 }  // namespace tessera::train

@@ -4,7 +4,8 @@
 //   task:  {kind: scene_judge | speech_recognizer | speaker_judge | music_judge,
 //           save_dtype: int8|fp32}
 //   model: {config: {keys of config.json}} or {from: FOLDER}
-//   data:  scene_judge: {assets: FOLDER}; the others as audio_codec's, with clip the longest
+//   data:  scene_judge: {assets: FOLDER, world: {emoji: 88, groups: 4}}; the others as
+//   audio_codec's, with clip the longest
 //          sound taken; noise: 0.003 (most white noise that is added, of full scale)
 //   batch: {items: N}
 #include "core/error.h"

@@ -2,10 +2,11 @@
 //
 // Recipe:
 //   task:  {kind: picture_codec, l1: 1, laplacian: 1, edge: 0.1, commitment: 0.25,
-//           codebook_decay: 0.99, restart_every: 100, discriminator_from: STEP, adversarial: 0.1,
-//           features: 1, samples: 8, save_dtype: int8|fp32}
+//           codebook_decay: 0.99, restart_every: 100, learn: all|decoder,
+//           discriminator_from: STEP, adversarial: 0.1, features: 1, samples: 8,
+//           save_dtype: int8|fp32}
 //   model: {config: {keys of config.json}} or {from: FOLDER}
-//   data:  {assets: FOLDER}
+//   data:  {assets: FOLDER, world: {emoji: 88, groups: 4}}
 //   batch: {items: N}
 #include "io/image.h"
 #include "train/losses.h"

@@ -8,10 +8,9 @@
 #include <cstring>
 
 namespace tessera::train {
-namespace {
 
 // The sprites alone: pictures need none of the speech programs.
-world::SceneRenderer open_renderer(const Options& data) {
+world::SceneRenderer open_scene_renderer(const Options& data) {
   const io::fs::path folder = data.string("assets", "");
   TESSERA_CHECK(!folder.empty(), InvalidArgument, "{}: give the folder of renderers",
                 data.where("assets"));
@@ -25,8 +24,6 @@ world::SceneRenderer open_renderer(const Options& data) {
   return world::SceneRenderer(pngs);
 }
 
-}  // namespace
-
 world::SceneLimits read_scene_limits(const Options& data) {
   world::SceneLimits limits;
   const Options part = data.section("world");
@@ -37,7 +34,9 @@ world::SceneLimits read_scene_limits(const Options& data) {
 }
 
 SceneBatches::SceneBatches(const Options& data, int image_size)
-    : image_size_(image_size), renderer_(open_renderer(data)), limits_(read_scene_limits(data)) {}
+    : image_size_(image_size),
+      renderer_(open_scene_renderer(data)),
+      limits_(read_scene_limits(data)) {}
 
 SceneBatches::Drawn SceneBatches::draw(Split split, std::vector<Rng> generators) const {
   const world::Split wanted =

@@ -11,10 +11,12 @@ namespace tessera::train {
 /// Reads "world" of the data section: {emoji: kinds, groups: most of a scene}; default: all.
 world::SceneLimits read_scene_limits(const Options& data);
 
+/// Reads "assets", the folder of renderers. Throws InvalidArgument when it is not given, NotFound.
+world::SceneRenderer open_scene_renderer(const Options& data);
+
 class SceneBatches {
  public:
-  /// Reads "assets", the folder of renderers, and "world" of the data section. Throws
-  /// InvalidArgument or NotFound when there are no renderers.
+  /// Reads "assets" and "world" of the data section.
   SceneBatches(const Options& data, int image_size);
 
   struct Drawn {

@@ -63,11 +63,22 @@ std::optional<int> row_of(Key key, Metre metre) {
   return std::nullopt;
 }
 
-Scene draw_scene_of_row(Rng& rng, int row, Split split) {
+std::vector<int> rows_within(const SceneLimits& limits) {
+  std::vector<int> rows;
+  const auto all = mood_table();
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i].noun.empty() || within(limits, kind_of(all[i].noun))) {
+      rows.push_back(static_cast<int>(i));
+    }
+  }
+  return rows;
+}
+
+Scene draw_scene_of_row(Rng& rng, int row, Split split, const SceneLimits& limits) {
   const MoodRow& wanted = mood_table()[static_cast<size_t>(row)];
   for (int attempt = 0; attempt < 20000; ++attempt) {
-    Scene scene =
-        wanted.noun.empty() ? draw_scene(rng) : draw_scene_with(rng, kind_of(wanted.noun));
+    Scene scene = wanted.noun.empty() ? draw_scene(rng, limits)
+                                      : draw_scene_with(rng, kind_of(wanted.noun), limits);
     if (row_of(scene) == row && split_of(scene) == split) {
       return scene;
     }

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace tessera::world {
 
@@ -29,8 +30,10 @@ std::optional<int> row_of(const Scene& scene);
 /// Row of music, by key and metre.
 std::optional<int> row_of(Key key, Metre metre);
 
-/// A picture of a row, of the given split.
-Scene draw_scene_of_row(Rng& rng, int row, Split split);
+/// Rows whose pictures are inside the limits; never empty.
+std::vector<int> rows_within(const SceneLimits& limits);
+/// A picture of a row, of the given split; the row must be within the limits.
+Scene draw_scene_of_row(Rng& rng, int row, Split split, const SceneLimits& limits = {});
 /// Music of a row, of the given split.
 Melody draw_melody_of_row(Rng& rng, int row, Split split);
 

@@ -80,8 +80,11 @@ Scene draw(Rng& rng, int first_kind, const SceneLimits& limits) {
                                                           : kPlaceCount + rng.below(kColorCount));
   } while (hidden(first_kind, scene.background));
   const double u = rng.uniform();
-  const size_t groups =
-      std::min<size_t>(u < 0.35 ? 1 : u < 0.85 ? 2 : u < 0.95 ? 3 : 4, limits.groups);
+  const size_t groups = std::min<size_t>(u < 0.35   ? 1
+                                         : u < 0.85 ? 2
+                                         : u < 0.95 ? 3
+                                                    : 4,
+                                         limits.groups);
   scene.groups.push_back(draw_group(rng, first_kind, scene.background));
   while (scene.groups.size() < groups) {
     const Group group = draw_group(rng, draw_kind(rng, limits), scene.background);
@@ -115,6 +118,12 @@ std::vector<std::string> combination_keys(const Scene& scene) {
     keys.push_back(key_of(scene.groups[i], place));
   }
   return keys;
+}
+
+bool within(const SceneLimits& limits, const Scene& scene) {
+  return static_cast<int>(scene.groups.size()) <= limits.groups &&
+         std::all_of(scene.groups.begin(), scene.groups.end(),
+                     [&](const Group& group) { return within(limits, group.kind); });
 }
 
 Split split_of(const Scene& scene) {

@@ -50,6 +50,12 @@ struct SceneLimits {
 
   bool operator==(const SceneLimits&) const = default;
 };
+/// Whether things of a kind occur inside the limits; shapes always do.
+inline bool within(const SceneLimits& limits, int kind) {
+  return is_shape(kind) || kind < limits.emoji;
+}
+/// Whether a whole scene is inside the limits.
+bool within(const SceneLimits& limits, const Scene& scene);
 
 /// Draws a scene of any split.
 Scene draw_scene(Rng& rng, const SceneLimits& limits = {});

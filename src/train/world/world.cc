@@ -54,8 +54,8 @@ SpeechPart draw_speech(Rng& rng, int voice, Split split, bool exact, Make&& text
   throw Internal("no {} sentence for voice {} in 5000 draws", split_name(split), voice);
 }
 
-ScenePart draw_scene_part(Rng& rng, Split split) {
-  Scene scene = draw_scene(rng, split);
+ScenePart draw_scene_part(Rng& rng, Split split, const SceneLimits& limits) {
+  Scene scene = draw_scene(rng, split, limits);
   return {std::move(scene), rng.next()};
 }
 
@@ -66,7 +66,8 @@ MusicPart draw_music_part(Rng& rng, Split split) {
 
 class Maker {
  public:
-  Maker(Pair pair, Rng rng, Split split) : pair_(pair), rng_(rng), split_(split) {
+  Maker(Pair pair, Rng rng, Split split, const SceneLimits& limits)
+      : pair_(pair), rng_(rng), split_(split), limits_(limits) {
     item_.task = pair_name(pair);
     item_.split = split;
     item_.turns.resize(1);
@@ -81,7 +82,7 @@ class Maker {
     if (table) {
       make_table();
     } else if (scene) {
-      make_about(draw_scene_part(rng_, split_));
+      make_about(draw_scene_part(rng_, split_, limits_));
     } else if (music) {
       make_about(draw_music_part(rng_, split_));
     } else {
@@ -95,9 +96,9 @@ class Maker {
 
   /// Picture and music of one row of the table; the input is of the split, the output not stricter.
   void make_table() {
-    const int row = static_cast<int>(rng_.below(mood_table().size()));
+    const int row = pick(rng_, rows_within(limits_));
     const bool from_image = pair_.from == Modality::kImage;
-    Scene scene = draw_scene_of_row(rng_, row, from_image ? split_ : Split::kTrain);
+    Scene scene = draw_scene_of_row(rng_, row, from_image ? split_ : Split::kTrain, limits_);
     Melody melody = draw_melody_of_row(rng_, row, from_image ? Split::kTrain : split_);
     PartSpec picture = ScenePart{std::move(scene), rng_.next()};
     PartSpec music = MusicPart{std::move(melody), rng_.next()};
@@ -179,15 +180,16 @@ class Maker {
   Pair pair_;
   Rng rng_;
   Split split_;
+  SceneLimits limits_;
   Item item_;
 };
 
 }  // namespace
 
-Item make_item(Pair pair, uint64_t index, uint64_t seed, Split split) {
+Item make_item(Pair pair, uint64_t index, uint64_t seed, Split split, const SceneLimits& limits) {
   TESSERA_CHECK(pair.from != pair.to, InvalidArgument,
                 "a task goes from one modality to another, got {} twice", modality_name(pair.from));
-  return Maker(pair, stream(pair_name(pair), index, seed, split), split).make();
+  return Maker(pair, stream(pair_name(pair), index, seed, split), split, limits).make();
 }
 
 Item make_left_out_voice_item(Modality from, uint64_t index, uint64_t seed) {
@@ -221,7 +223,7 @@ Item make_left_out_voice_item(Modality from, uint64_t index, uint64_t seed) {
 namespace {
 
 /// A reply to a request outside the world, with the nearest picture or music when that is asked.
-Turn outside_turn(Rng& rng, const std::string& prompt) {
+Turn outside_turn(Rng& rng, const std::string& prompt, const SceneLimits& limits) {
   Turn turn;
   turn.instruction = prompt;
   const Wanted wanted = wanted_of(turn.instruction);
@@ -229,12 +231,12 @@ Turn outside_turn(Rng& rng, const std::string& prompt) {
   std::optional<PartSpec> media;
   if (wanted == Wanted::kPicture) {
     // Something of the prompt, if the world has it, else any single thing.
-    ScenePart part = draw_scene_part(rng, Split::kTrain);
+    ScenePart part = draw_scene_part(rng, Split::kTrain, limits);
     const Scene said = parse_scene(turn.instruction);
-    if (!said.groups.empty()) {
+    if (!said.groups.empty() && within(limits, said.groups.front().kind)) {
       const int kind = said.groups.front().kind;
       for (int attempt = 0; attempt < 2000; ++attempt) {
-        Scene scene = draw_scene_with(rng, kind);
+        Scene scene = draw_scene_with(rng, kind, limits);
         if (scene.groups.size() == 1 && split_of(scene) == Split::kTrain) {
           part.scene = std::move(scene);
           break;
@@ -262,7 +264,8 @@ Turn outside_turn(Rng& rng, const std::string& prompt) {
 /// A conversation in the making; every turn may refer to the picture of an earlier one.
 class Chat {
  public:
-  Chat(Rng rng, Split split) : rng_(rng), split_(split), picture_(draw_scene_part(rng_, split)) {}
+  Chat(Rng rng, Split split, const SceneLimits& limits)
+      : rng_(rng), split_(split), limits_(limits), picture_(draw_scene_part(rng_, split, limits)) {}
 
   std::vector<Turn> make() {
     if (chance(rng_, 0.3)) {
@@ -281,7 +284,7 @@ class Chat {
       } else if (u < 0.8) {
         play_music();
       } else if (u < 0.9) {
-        turns_.push_back(outside_turn(rng_, pick(rng_, outside_prompts(split_))));
+        turns_.push_back(outside_turn(rng_, pick(rng_, outside_prompts(split_)), limits_));
       } else {
         small_talk();
       }
@@ -364,27 +367,28 @@ class Chat {
 
   Rng rng_;
   Split split_;
+  SceneLimits limits_;
   ScenePart picture_;
   std::vector<Turn> turns_;
 };
 
 }  // namespace
 
-Item make_chat(uint64_t index, uint64_t seed, Split split) {
+Item make_chat(uint64_t index, uint64_t seed, Split split, const SceneLimits& limits) {
   Item item;
   item.task = "chat";
   item.split = split;
-  item.turns = Chat(stream("chat", index, seed, split), split).make();
+  item.turns = Chat(stream("chat", index, seed, split), split, limits).make();
   return item;
 }
 
-Item make_outside_item(uint64_t index, uint64_t seed, Split split) {
+Item make_outside_item(uint64_t index, uint64_t seed, Split split, const SceneLimits& limits) {
   Rng rng = stream("outside", index, seed, split);
   Item item;
   item.task = "outside";
   item.split = split;
   const std::vector<std::string>& prompts = outside_prompts(split);
-  item.turns = {outside_turn(rng, prompts[index % prompts.size()])};
+  item.turns = {outside_turn(rng, prompts[index % prompts.size()], limits)};
   return item;
 }
 

@@ -180,6 +180,13 @@ TEST(Wav, FloatsSurviveAndIntegersAreClamped) {
             (std::vector<float>{3277.0F / 32768, -1, top, -1, top, -1, 0}));
 }
 
+TEST(Wav, AFileInMemoryIsTheFileOnDisk) {
+  const Audio audio{.sample_rate = 8000, .channels = 1, .samples = kThreeFloats};
+  EXPECT_EQ(encode_wav(audio), riff(kMono16 + chunk("data", kThreeSamples)));
+  EXPECT_EQ(decode(encode_wav({.sample_rate = 8000, .channels = 1, .samples = {}})),
+            std::vector<float>{});
+}
+
 TEST(Wav, WriterRefusesNonsense) {
   EXPECT_THROW(WavWriter(ByteSink::open(scratch_path("n.wav")), 0, 1), InvalidArgument);
   EXPECT_THROW(WavWriter(ByteSink::open(scratch_path("n.wav")), 8000, 0), InvalidArgument);

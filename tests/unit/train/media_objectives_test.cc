@@ -84,6 +84,26 @@ TEST_F(MediaObjectives, PictureCodec) {
   EXPECT_EQ(codec->encode(at::rand({1, 3, 24, 24})).size(2), 16);
 }
 
+// The decoder goes on learning under tokens that keep their meaning.
+TEST_F(MediaObjectives, DecoderAlone) {
+  train("first", recipe_text("kind: picture_codec, samples: 0", assets(), tiny_picture_config()));
+  std::string more =
+      recipe_text("kind: picture_codec, learn: decoder, samples: 0, restart_every: 1", assets(),
+                  tiny_picture_config());
+  more.replace(more.find("model: {"), more.find("data:") - more.find("model: {"),
+               "model: {from: " + (folder_ / "first" / "model").string() + "}\n");
+  train("second", more);
+  const auto open = [&](const char* name) {
+    return std::dynamic_pointer_cast<nn::Codec>(models::load_model(
+        models::open_folder((folder_ / name / "model").string()), {.dtype = at::kFloat}));
+  };
+  const c10::InferenceMode inference;
+  const Tensor pictures = at::rand({3, 3, 24, 24});
+  const Tensor codes = open("first")->encode(pictures);
+  EXPECT_TRUE(at::equal(open("second")->encode(pictures), codes));
+  EXPECT_FALSE(at::equal(open("second")->decode(codes), open("first")->decode(codes)));
+}
+
 TEST_F(MediaObjectives, AudioCodecOfMusic) {
   io::Json config = tiny_audio_config();
   config.update({{"sample_rate", 16000}, {"hop_length", 128}, {"n_fft", 512}});
