@@ -6,7 +6,6 @@
 #include "train/any2any/page.h"
 
 #include <ATen/Parallel.h>
-#include <c10/core/InferenceMode.h>
 
 #include <cstdio>
 
@@ -19,7 +18,6 @@ constexpr size_t kQuickBatch = 4;
 constexpr size_t kQuickSingles = 2;
 
 any2any::Result measure(const BenchAny2AnyOptions& options, const nn::LoadOptions& load) {
-  const c10::InferenceMode inference;
   pipelines::AnyToAny model(options.model, load);
   const any2any::Subject subject = any2any::subject_of(model, options.seed);
   const any2any::Judges judges = any2any::open_judges(options.judges, load);

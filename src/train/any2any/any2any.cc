@@ -8,9 +8,7 @@
 #include "core/progress.h"
 #include "core/strings.h"
 #include "io/image.h"
-#include "train/data/world_sounds.h"
-
-#include <ATen/ATen.h>
+#include "io/wav.h"
 
 #include <algorithm>
 #include <chrono>
@@ -90,10 +88,10 @@ Shown show(const Part& part) {
     return {part.modality, image->empty() ? std::string() : io::encode_png(*image)};
   }
   if (const auto* audio = std::get_if<Audio>(&part.content)) {
-    if (audio->frames() == 0 || audio->channels != 1) {
+    if (audio->frames() == 0 || audio->sample_rate <= 0) {
       return {part.modality, {}};
     }
-    return {part.modality, train::wav_bytes(at::tensor(audio->samples), audio->sample_rate)};
+    return {part.modality, io::encode_wav(*audio)};
   }
   return {part.modality, std::get<std::string>(part.content)};
 }
@@ -302,7 +300,9 @@ class Bench {
     ++run.result.n;
     run.result.malformed += found.valid ? 0 : 1;
     run.result.unanswered += find_part(parts, wanted) == nullptr ? 1 : 0;
-    judge_parts(judges_, parts, wanted, found);
+    if (found.valid) {  // judges take whole media alone
+      judge_parts(judges_, parts, wanted, found);
+    }
     const std::map<std::string, Sample> scores = score(one.item, found, judges_.senses());
     collect(scores, run.model);
     judge_truth(run, one, truth);
@@ -411,6 +411,10 @@ class Bench {
     for (const std::string& name : judges_.missing()) {
       result_.notes.push_back(
           fmt::format("the judge '{}' is missing: its figures are left out", name));
+    }
+    if (judges_.voice) {
+      result_.notes.push_back(
+          fmt::format("voices are told apart among {}", world::voices().size()));
     }
     result_.seed = settings_.seed;
     result_.items = settings_.items;

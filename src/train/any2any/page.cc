@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
+#include <algorithm>
 
 namespace tessera::any2any {
 namespace {
@@ -49,29 +49,9 @@ std::string table(std::initializer_list<std::string_view> heads, const std::stri
 std::string render_targets(const Result& result) {
   std::string rows;
   for (const Target& target : targets()) {
-    std::string found = "–";
-    std::optional<bool> met;
-    const auto take = [&](double value, const std::optional<bool>& is_met) {
-      found = figure(value);
-      met = is_met;
-    };
-    for (const RowResult& row : result.rows) {
-      for (const Metric& metric : row.metrics) {
-        if (row.row.name == target.row && metric.name == target.metric) {
-          take(metric.value, metric.met());
-        }
-      }
-    }
-    for (const Timing& timing : result.timings) {
-      if (target.row == "latency" && timing.name == target.metric) {
-        take(timing.p50(), timing.met());
-      }
-    }
-    if (target.row == "all") {
-      take(result.malformed().value, result.malformed().met());
-    }
-    rows +=
-        cells({html_text(target.row), html_text(target.metric), found, bound(target), mark(met)});
+    const Found found = found_for(result, target);
+    rows += cells({html_text(target.row), html_text(target.metric), figure(found.value),
+                   bound(target), mark(found.met)});
   }
   return table({"row", "figure", "found", "target", ""}, rows);
 }

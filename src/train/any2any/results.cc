@@ -109,26 +109,30 @@ Metric Result::malformed() const {
   return metric;
 }
 
+Found found_for(const Result& result, const Target& target) {
+  if (target.row == "all") {
+    return {result.malformed().value, result.malformed().met()};
+  }
+  for (const Timing& timing : result.timings) {
+    if (target.row == "latency" && timing.name == target.metric) {
+      return {timing.p50(), timing.met()};
+    }
+  }
+  for (const RowResult& row : result.rows) {
+    for (const Metric& metric : row.metrics) {
+      if (row.row.name == target.row && metric.name == target.metric) {
+        return {metric.value, metric.met()};
+      }
+    }
+  }
+  return {};
+}
+
 TargetCount count_targets(const Result& result) {
   TargetCount count;
-  const auto add = [&](const std::optional<bool>& met) {
-    ++(!met ? count.unknown : *met ? count.met : count.missed);
-  };
   for (const Target& target : targets()) {
-    std::optional<bool> met;
-    for (const RowResult& row : result.rows) {
-      for (const Metric& metric : row.metrics) {
-        if (row.row.name == target.row && metric.name == target.metric) {
-          met = metric.met();
-        }
-      }
-    }
-    for (const Timing& timing : result.timings) {
-      if (target.row == "latency" && timing.name == target.metric) {
-        met = timing.met();
-      }
-    }
-    add(target.row == "all" ? result.malformed().met() : met);
+    const std::optional<bool> met = found_for(result, target).met;
+    ++(!met ? count.unknown : *met ? count.met : count.missed);
   }
   return count;
 }

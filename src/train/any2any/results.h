@@ -99,6 +99,13 @@ std::string figure(double value);
 /// "≥ 0.9", "≤ 0.1", "< 1"; "" without a target.
 std::string bound(const std::optional<Target>& target);
 
+/// What a target is compared with; kUnknown when it was not measured.
+struct Found {
+  double value = kUnknown;
+  std::optional<bool> met = std::nullopt;
+};
+Found found_for(const Result& result, const Target& target);
+
 /// Figures that met their target, missed it, and were not measured.
 struct TargetCount {
   int met = 0;

@@ -54,8 +54,12 @@ Subject subject_of(pipelines::AnyToAny& model, uint64_t seed) {
   pipelines::ConverseOptions options;
   options.seed = seed;
   options.max_new_tokens = kTextRoom + longest;
-  subject.reply = [&model, options](std::span<const std::vector<Message>> conversations) {
-    return model.reply(conversations, options);
+  // Another seed each time, so that the draws of different items are independent.
+  subject.reply = [&model, options,
+                   seed](std::span<const std::vector<Message>> conversations) mutable {
+    const std::vector<pipelines::Reply> replies = model.reply(conversations, options);
+    options.seed = mix64(seed ^ options.seed);
+    return replies;
   };
   subject.copy = [&model](const Part& part) { return model.decode(model.encode(part)); };
   return subject;

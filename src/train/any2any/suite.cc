@@ -6,6 +6,7 @@
 #include "core/strings.h"
 #include "io/audio.h"
 #include "io/image.h"
+#include "train/data/world_items.h"
 #include "train/world/recordings.h"
 #include "train/world/sentences.h"
 
@@ -86,15 +87,12 @@ std::string_view plain_name(Modality modality) {
 
 Message user_message(const world::Turn& turn, std::vector<Part> inputs) {
   Message message;
-  std::string text = turn.instruction;
   for (Part& part : inputs) {
-    if (part.modality == Modality::kText) {
-      text += (text.empty() ? "" : " ") + std::get<std::string>(part.content);
-    } else {
+    if (part.modality != Modality::kText) {
       message.parts.push_back(std::move(part));
     }
   }
-  if (!text.empty()) {
+  if (std::string text = train::user_text(turn); !text.empty()) {
     message.parts.push_back(Part::text(std::move(text)));
   }
   return message;

@@ -74,7 +74,7 @@ class Suite {
   std::vector<std::string> recordings_;
 };
 
-/// What a user says: media and text of a turn's inputs with the instruction before the text.
+/// What a user says in a turn, as training wrote it: the rendered media, then the words.
 Message user_message(const world::Turn& turn, std::vector<Part> inputs);
 
 /// "picture" for images; else the modality's name.
