@@ -72,13 +72,25 @@ struct BenchGenerateOptions : CommonOptions {
   std::string random;  // "1.1b": random weights of that shape instead of a folder
 };
 
+struct BenchAny2AnyOptions : CommonOptions {
+  std::string model;
+  std::string judges;              // folder with scene/, recognizer/, speaker/, music/
+  std::string assets;              // folder of renderers; empty: the programs of this machine
+  std::string data;                // folder with fsdd/ and ljspeech/; empty: without
+  std::string photos;              // folder of photographs; empty: without
+  std::string out;                 // folder for report.html; empty: none
+  std::vector<std::string> pairs;  // rows; empty: all
+  int64_t items = 200;             // of a row
+  bool quick = false;
+};
+
 struct DemoOptions : CommonOptions {
   std::string data;         // folder with models/, examples/ (default: beside the program)
   std::string out = "out";  // where the demo writes
 };
 
 /// Changes when a struct above does: program and library must be of one build.
-constexpr int kCommandsAbi = 3;
+constexpr int kCommandsAbi = 4;
 
 struct TensorCommands {
   int abi;
@@ -88,6 +100,7 @@ struct TensorCommands {
   int (*train)(const TrainOptions&);
   int (*bench_machine)(const BenchOptions&);
   int (*bench_generate)(const BenchGenerateOptions&);
+  int (*bench_any2any)(const BenchAny2AnyOptions&);
   int (*demo)(const DemoOptions&);
 };
 

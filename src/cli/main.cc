@@ -32,6 +32,7 @@ struct Options {
   TrainOptions train;
   BenchOptions bench_machine;
   BenchGenerateOptions bench_generate;
+  BenchAny2AnyOptions bench_any2any;
   CommonOptions doctor;
   DemoOptions demo;
 };
@@ -186,6 +187,52 @@ void add_train(CLI::App& app, Options& o) {
   });
 }
 
+void add_bench_any2any(CLI::App& bench, Options& o) {
+  CLI::App* command = bench.add_subcommand(
+      "any2any", "What replies hold, for every pair of text, picture, speech and music");
+  BenchAny2AnyOptions& options = o.bench_any2any;
+  add_model(command, options.model, true);
+  command->add_flag("--quick", options.quick, "as many items as fit into 50 s on 2 cores");
+  command->add_option("--items", options.items, "items of each row")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000000));
+  command
+      ->add_option("--pairs", options.pairs,
+                   "rows to run: text-image, …, speech-text-digits, outside (default: all)")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command->add_option("--judges", options.judges,
+                      "folder of the judges (default: the bundled ones)");
+  command->add_option("--assets", options.assets,
+                      "folder of renderers (default: this machine's programs)");
+  command->add_option("--data", options.data,
+                      "folder with fsdd/ (spoken digits) and ljspeech/ (read sentences)");
+  command->add_option("--photos", options.photos, "folder of photographs");
+  command->add_option("-o,--out", options.out, "folder for report.html");
+  command->add_option("-s,--seed", options.seed, "seed of items and replies")
+      ->envname("TESSERA_SEED");
+  command->add_flag("--json", options.json, "JSON");
+  add_tensor_options(command, options);
+  command->footer(
+      "Items are of the test split: combinations that training never saw. Every figure stands\n"
+      "beside chance, the most frequent reply, and what the judge finds in true media and in\n"
+      "their copy by the model's codec.\n"
+      "Examples:\n"
+      "  tessera bench any2any --quick\n"
+      "  tessera bench any2any models/tessera-mini --out out/bench --data recordings\n"
+      "  tessera bench any2any --pairs text-image,image-text --items 50 --json");
+  command->final_callback([&o] {
+    BenchAny2AnyOptions& chosen = o.bench_any2any;
+    if (chosen.model.empty()) {
+      chosen.model = data_folder() + "/models/tessera-mini";
+    }
+    if (chosen.judges.empty()) {
+      chosen.judges = data_folder() + "/models/judges";
+    }
+    tensor_commands().bench_any2any(chosen);
+  });
+}
+
 void add_bench(CLI::App& app, Options& o) {
   CLI::App* bench = app.add_subcommand("bench", "Measure this machine and models on it");
   bench->require_subcommand(1);
@@ -222,6 +269,7 @@ void add_bench(CLI::App& app, Options& o) {
                   InvalidArgument, "no model given; pass a folder, or --random 1.1b");
     tensor_commands().bench_generate(o.bench_generate);
   });
+  add_bench_any2any(*bench, o);
 }
 
 void add_doctor(CLI::App& app, Options& o) {
