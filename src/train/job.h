@@ -26,6 +26,11 @@ struct JobInfo {
 /// The table in registry.cc; nullptr when the kind is no job.
 const JobInfo* find_job(std::string_view kind);
 
+/// Whether an objective (train/task.h) has this kind.
+bool is_task(std::string_view kind);
+/// Throws InvalidArgument naming the objectives and jobs there are.
+[[noreturn]] void throw_unknown_kind(std::string_view kind);
+
 /// The job's folder: the context's, else data.out. Throws InvalidArgument when there is none.
 io::fs::path out_folder(const Recipe& recipe, const JobContext& context);
 

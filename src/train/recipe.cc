@@ -108,6 +108,10 @@ Recipe::Recipe(Options options) : options_(std::move(options)) {
 }
 
 void Recipe::read_training() {
+  const Options size = options_.section("batch");
+  if (!size.has("tokens") && !size.has("items") && !is_task(kind_)) {
+    throw_unknown_kind(kind_);  // the likelier mistake: jobs have no batch
+  }
   optimizer = read_optimizer(options_.section("optimizer"), {});
   schedule = read_schedule(options_.section("schedule"));
   batch = read_batch(options_.section("batch"));

@@ -19,6 +19,7 @@ extern const TaskInfo kMusicTask;
 
 extern const JobInfo kTokenizerJob;
 extern const JobInfo kWorldTokensJob;
+extern const JobInfo kAssembleJob;
 
 namespace {
 
@@ -26,19 +27,30 @@ constexpr const TaskInfo* kTasks[] = {
     &kLanguageModel,  &kPictureCodecTask, &kAudioCodecTask, &kSceneJudgeTask,
     &kRecognizerTask, &kSpeakerTask,      &kMusicTask,
 };
-constexpr const JobInfo* kJobs[] = {&kTokenizerJob, &kWorldTokensJob};
+constexpr const JobInfo* kJobs[] = {&kTokenizerJob, &kWorldTokensJob, &kAssembleJob};
 
 }  // namespace
 
 std::unique_ptr<Task> make_task(const Recipe& recipe, at::Device device) {
-  std::vector<std::string> kinds;
   for (const TaskInfo* info : kTasks) {
-    kinds.emplace_back(info->kind);
     if (info->kind == recipe.kind()) {
       std::unique_ptr<Task> task = info->make(recipe, device);
       recipe.finish();
       return task;
     }
+  }
+  throw_unknown_kind(recipe.kind());
+}
+
+bool is_task(std::string_view kind) {
+  return std::any_of(std::begin(kTasks), std::end(kTasks),
+                     [&](const TaskInfo* info) { return info->kind == kind; });
+}
+
+void throw_unknown_kind(std::string_view kind) {
+  std::vector<std::string> kinds;
+  for (const TaskInfo* info : kTasks) {
+    kinds.emplace_back(info->kind);
   }
   std::vector<std::string> jobs;
   for (const JobInfo* job : kJobs) {
@@ -46,8 +58,8 @@ std::unique_ptr<Task> make_task(const Recipe& recipe, at::Device device) {
   }
   std::vector<std::string> all = kinds;
   all.insert(all.end(), jobs.begin(), jobs.end());
-  const auto near = closest_match(recipe.kind(), all);
-  throw InvalidArgument("task.kind '{}' is not known{}; objectives: {}; jobs: {}", recipe.kind(),
+  const auto near = closest_match(kind, all);
+  throw InvalidArgument("task.kind '{}' is not known{}; objectives: {}; jobs: {}", kind,
                         near ? ", did you mean '" + *near + "'?" : "", join(kinds, ", "),
                         join(jobs, ", "));
 }

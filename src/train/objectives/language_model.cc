@@ -6,8 +6,10 @@
 // Recipe:
 //   task:  {kind: language_model, z_loss: 0, save_dtype: fp32|bf16, samples: 0, sample_tokens: 64}
 //   model: {from: FOLDER} or {config: {config.json's keys}}, tokenizer: FOLDER (its files are
-//   copied) data:  {train: [FILE or {path, repeat}], validate: […], sequence: 2048, documents: 64,
-//           window: 4096, long_documents: split|truncate|drop, weights: {CLASS: weight}}
+//          copied)
+//   data:  {train: [PATH or {path, repeat}], validate: […], sequence: 2048, documents: 64,
+//           window: 4096, long_documents: split|truncate|drop, weights: {CLASS: weight}};
+//           a path is a .tok file or a folder of them
 //   batch: {tokens: N}, N = accumulate · rows · sequence
 #include "core/error.h"
 #include "core/strings.h"
@@ -46,19 +48,38 @@ struct LanguageModelOptions {
   std::vector<double> weights;     // by class
 };
 
+// The .tok files of a folder in order of their names; a file is itself.
+std::vector<io::fs::path> token_files(const io::fs::path& path) {
+  if (!io::fs::is_directory(path)) {
+    return {path};
+  }
+  std::vector<io::fs::path> files;
+  for (const auto& entry : io::fs::directory_iterator(path)) {
+    if (entry.path().extension() == ".tok") {
+      files.push_back(entry.path());
+    }
+  }
+  TESSERA_CHECK(!files.empty(), NotFound, "{}: holds no .tok file", path.string());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
 std::vector<TokenSource> open_sources(const Options& data, const char* key) {
   std::vector<TokenSource> sources;
   for (const io::Json& item : data.list(key)) {
-    TokenSource source;
+    double repeat = 1;
+    io::fs::path path;
     if (item.is_string()) {
-      source.file = TokenFile::open(item.get<std::string>());
+      path = item.get<std::string>();
     } else {
       const Options entry(item, data.where(key));
-      source.repeat = entry.number("repeat", 1.0, {0.01, 10000});
-      source.file = TokenFile::open(entry.string("path", ""));
+      repeat = entry.number("repeat", 1.0, {0.01, 10000});
+      path = entry.string("path", "");
       entry.finish();
     }
-    sources.push_back(std::move(source));
+    for (const io::fs::path& file : token_files(path)) {
+      sources.push_back({.file = TokenFile::open(file), .repeat = repeat});
+    }
   }
   return sources;
 }

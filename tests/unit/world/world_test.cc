@@ -136,6 +136,56 @@ TEST(World, Chats) {
   }
 }
 
+/// Every scene of an item.
+std::vector<Scene> scenes_of(const Item& item) {
+  std::vector<Scene> scenes;
+  for (const Turn& turn : item.turns) {
+    for (const auto* parts : {&turn.inputs, &turn.outputs}) {
+      for (const PartSpec& part : *parts) {
+        if (const auto* scene = std::get_if<ScenePart>(&part)) {
+          scenes.push_back(scene->scene);
+        }
+      }
+    }
+  }
+  return scenes;
+}
+
+TEST(World, ScenesObeyLimits) {
+  for (const SceneLimits limits : {SceneLimits{24, 2}, SceneLimits{1, 1}, SceneLimits{60, 3}}) {
+    std::set<int> kinds;
+    size_t most = 0;
+    const auto check = [&](const Item& item) {
+      for (const Scene& scene : scenes_of(item)) {
+        EXPECT_TRUE(within(limits, scene)) << item.task;
+        most = std::max(most, scene.groups.size());
+        for (const Group& group : scene.groups) {
+          EXPECT_TRUE(group.kind < limits.emoji || is_shape(group.kind)) << item.task;
+          kinds.insert(group.kind);
+        }
+      }
+    };
+    for (const Split split : {Split::kTrain, Split::kValidation, Split::kTest}) {
+      for (uint64_t i = 0; i < 150; ++i) {
+        for (const Pair& pair : all_pairs()) {
+          if (pair.from == Modality::kImage || pair.to == Modality::kImage) {
+            const Item item = make_item(pair, i, 9, split, limits);
+            EXPECT_EQ(split_of_parts(item), split);
+            check(item);
+          }
+        }
+        check(make_chat(i, 9, split, limits));
+        check(make_outside_item(i, 9, split, limits));
+      }
+    }
+    EXPECT_EQ(most, static_cast<size_t>(limits.groups));
+    const int shapes = static_cast<int>(object_kinds().size()) - first_shape();
+    EXPECT_EQ(static_cast<int>(kinds.size()), limits.emoji + shapes);
+  }
+  EXPECT_FALSE(rows_within({1, 1}).empty());
+  EXPECT_EQ(rows_within({}).size(), mood_table().size());
+}
+
 TEST(Outside, TwoListsApart) {
   const auto& train = outside_prompts(Split::kTrain);
   const auto& test = outside_prompts(Split::kTest);
