@@ -5,7 +5,6 @@
 #include "pipelines/media_codes.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace tessera::pipelines {
 namespace {
@@ -75,10 +74,12 @@ void ReplyParts::add_text(std::string piece) {
     piece.erase(0, 1);
   }
   fresh_ = false;
-  piece.insert(0, std::exchange(space_, {}));
-  if (piece.ends_with(' ')) {
+  if (space_) {
+    piece.insert(piece.begin(), ' ');
+  }
+  space_ = piece.ends_with(' ');
+  if (space_) {
     piece.pop_back();
-    space_ = " ";
   }
   if (!piece.empty()) {
     text_ += piece;
@@ -93,17 +94,17 @@ void ReplyParts::end_text(bool before_media) {
     add_text(decoder_->finish());
     decoder_.reset();
   }
-  if (!before_media && !space_.empty()) {
-    text_ += space_;
+  if (!before_media && space_) {
+    text_ += ' ';
     if (sources_.events.on_text) {
-      sources_.events.on_text(row_, space_);
+      sources_.events.on_text(row_, " ");
     }
   }
   if (!text_.empty()) {
     reply_.message.parts.push_back(Part::text(std::move(text_)));
   }
   text_.clear();
-  space_.clear();
+  space_ = false;
   fresh_ = true;
 }
 

@@ -50,10 +50,10 @@ class ReplyParts {
   bool ended_ = false;
   std::vector<int32_t> tail_;  // newest ids: context of the next text
   std::optional<text::StreamDecoder> decoder_;
-  std::string text_;   // of the open text part, as told
-  std::string space_;  // a space held back: it separates the text from media and belongs to neither
-  bool fresh_ = true;  // nothing of the open text part has come yet
-  int rule_ = -1;      // of the open span
+  std::string text_;          // of the open text part, as told
+  bool space_ = false;        // a space is held back: before media it belongs to no part
+  bool fresh_ = true;         // nothing of the open text part has come yet
+  int rule_ = -1;             // of the open span
   std::vector<int64_t> ids_;  // codes of the open span
   std::unique_ptr<nn::CodecStream> stream_;
   size_t streamed_ = 0;  // codes that the stream has taken
