@@ -21,7 +21,7 @@ says() { grep -q -- "$1" "$work/$2" || fail "no '$1' on $2: $(head -n 3 "$work/$
 silent() { [ ! -s "$work/$1" ] || fail "$1 should be empty: $(head -n 3 "$work/$1")"; }
 
 expect 0 --help; says 'generate' out; silent err
-for command in generate tokenize inspect forward bench doctor demo train; do
+for command in converse generate tokenize inspect forward bench doctor demo train; do
   expect 0 "$command" --help; says 'Usage' out
 done
 expect 0 --version; says 'tessera [0-9]' out
@@ -64,6 +64,12 @@ expect 3 forward "$model" --in "$work/none.safetensors" --out "$work/o"
 cp -r "$model" "$work/wide"
 sed -i 's/"intermediate_size": 52/"intermediate_size": 53/' "$work/wide/config.json"
 expect 4 forward "$work/wide" --in "$model/parity.safetensors" --out "$work/o"; says 'gate_proj' err
+
+# Conversations: a model without media, an unknown kind of reply, files that are no media.
+expect 3 converse -m "$model" hello; says 'any_to_any.json' err; silent out
+expect 2 converse -m "$model" hello --to smell
+expect 3 converse -m "$model" hello --image "$work/none.png"; says 'none.png' err
+expect 4 converse -m "$model" hello --image "$model/config.json"; says 'config.json' err
 
 [ "$failures" = 0 ] && echo "all passed"
 exit $((failures > 0))
