@@ -65,11 +65,25 @@ cp -r "$model" "$work/wide"
 sed -i 's/"intermediate_size": 52/"intermediate_size": 53/' "$work/wide/config.json"
 expect 4 forward "$work/wide" --in "$model/parity.safetensors" --out "$work/o"; says 'gate_proj' err
 
-# Conversations: a model without media, an unknown kind of reply, files that are no media.
+# A conversation: a folder that has no media, media that are none, a picture from the bundled model, several turns by pipe.
 expect 3 converse -m "$model" hello; says 'any_to_any.json' err; silent out
 expect 2 converse -m "$model" hello --to smell
 expect 3 converse -m "$model" hello --image "$work/none.png"; says 'none.png' err
-expect 4 converse -m "$model" hello --image "$model/config.json"; says 'config.json' err
+mini=$(dirname "$0")/../../models/tessera-mini
+if [ -d "$mini" ]; then
+  echo 'no picture' >"$work/broken.png"
+  expect 4 converse -m "$mini" hello --image "$work/broken.png"; says 'broken.png' err
+  expect 2 converse -m "$mini" hello --to smell; silent out
+  expect 2 converse -m "$mini" ''; says 'empty' err
+  expect 0 converse -m "$mini" 'draw a red circle' --to image --out "$work/media" --json --seed 1
+  says '"valid":true' out; says '"type":"image"' out
+  [ "$(head -c 4 "$work/media/part-0001.png" | tail -c 3)" = PNG ] || fail "no picture was written"
+  expect 0 converse -m "$mini" 'What is in this picture?' --image "$work/media/part-0001.png" --to text
+  [ -s "$work/out" ] || fail "no answer about a picture"
+  printf '/to image\nDraw a blue star.\n/to text\nWhat colour is it?\n/save %s\n/quit\n' "$work/talk.jsonl" |
+    "$program" converse -m "$mini" --out "$work/media" >"$work/out" 2>"$work/err" || fail "a conversation over a pipe"
+  says 'part-0002.png' out; grep -q '<soim>' "$work/talk.jsonl" || fail "/save wrote no picture"
+fi
 
 [ "$failures" = 0 ] && echo "all passed"
 exit $((failures > 0))
