@@ -79,7 +79,7 @@ TEST(Options, ValuesOutOfRangeNameTheKey) {
   EXPECT_THAT(parse("schedule: {steps: 10, warmup: 11}\n"), testing::HasSubstr("do not fit"));
   EXPECT_THAT(parse("schedule: {until: time}\n"), testing::HasSubstr("stop.minutes"));
   EXPECT_THAT(parse("precision: bf16\n"), testing::HasSubstr("device cuda"));
-  EXPECT_THAT(message_of([] { Recipe::parse("task: {kind: x}\n", "r"); }),
+  EXPECT_THAT(message_of([] { Recipe::parse("task: {kind: language_model}\n", "r"); }),
               testing::HasSubstr("either tokens"));
 }
 
