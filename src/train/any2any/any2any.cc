@@ -64,36 +64,41 @@ bool has_marker(const std::string& text) {
   return false;
 }
 
-// What the reply says of itself, and whether each part is whole.
-bool is_whole(const Reply& reply) {
-  return reply.valid &&
-         std::all_of(reply.message.parts.begin(), reply.message.parts.end(), [](const Part& part) {
-           if (const auto* image = std::get_if<Image>(&part.content)) {
-             return part.modality == Modality::kImage && image->width > 0 && image->height > 0 &&
-                    image->pixels.size() == static_cast<size_t>(image->width) *
-                                                static_cast<size_t>(image->height) *
-                                                static_cast<size_t>(image->channels);
-           }
-           if (const auto* audio = std::get_if<Audio>(&part.content)) {
-             return audio->frames() > 0 && audio->sample_rate > 0 &&
-                    std::all_of(audio->samples.begin(), audio->samples.end(),
-                                [](float x) { return std::isfinite(x); });
-           }
-           return !has_marker(std::get<std::string>(part.content));
-         });
-}
-
-Shown show(const Part& part) {
+bool is_whole(const Part& part) {
   if (const auto* image = std::get_if<Image>(&part.content)) {
-    return {part.modality, image->empty() ? std::string() : io::encode_png(*image)};
+    return part.modality == Modality::kImage && image->width > 0 && image->height > 0 &&
+           image->channels > 0 &&
+           image->pixels.size() == static_cast<size_t>(image->width) *
+                                       static_cast<size_t>(image->height) *
+                                       static_cast<size_t>(image->channels);
   }
   if (const auto* audio = std::get_if<Audio>(&part.content)) {
-    if (audio->frames() == 0 || audio->sample_rate <= 0) {
-      return {part.modality, {}};
-    }
-    return {part.modality, io::encode_wav(*audio)};
+    return (part.modality == Modality::kSpeech || part.modality == Modality::kMusic) &&
+           audio->frames() > 0 && audio->sample_rate > 0 &&
+           std::all_of(audio->samples.begin(), audio->samples.end(),
+                       [](float x) { return std::isfinite(x); });
   }
-  return {part.modality, std::get<std::string>(part.content)};
+  return part.modality == Modality::kText && !has_marker(std::get<std::string>(part.content));
+}
+
+// What the reply says of itself, and whether each part is whole.
+bool is_whole(const Reply& reply) {
+  const auto& parts = reply.message.parts;
+  return reply.valid &&
+         std::all_of(parts.begin(), parts.end(), [](const Part& part) { return is_whole(part); });
+}
+
+// Broken media are shown as empty.
+Shown show(const Part& part) {
+  if (const auto* text = std::get_if<std::string>(&part.content)) {
+    return {Modality::kText, *text};
+  }
+  if (!is_whole(part)) {
+    return {part.modality, {}};
+  }
+  const auto* image = std::get_if<Image>(&part.content);
+  return {part.modality, image != nullptr ? io::encode_png(*image)
+                                          : io::encode_wav(std::get<Audio>(part.content))};
 }
 
 using Collected = std::map<std::string, std::vector<Sample>>;

@@ -51,7 +51,9 @@ Interval wilson(double right, double trials) {
   const double scale = 1 / (1 + kZ * kZ / trials);
   const double middle = p + kZ * kZ / (2 * trials);
   const double half = kZ * std::sqrt(p * (1 - p) / trials + kZ * kZ / (4 * trials * trials));
-  return {std::max(0.0, scale * (middle - half)), std::min(1.0, scale * (middle + half))};
+  // The ends of none and all are exact; rounding would miss them.
+  return {right <= 0 ? 0 : std::max(0.0, scale * (middle - half)),
+          right >= trials ? 1 : std::min(1.0, scale * (middle + half))};
 }
 
 Interval interval(std::span<const Sample> samples, Average kind, uint64_t seed) {

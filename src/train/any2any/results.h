@@ -20,7 +20,7 @@ struct Metric {
   std::string name;
   size_t n = 0;  // items
   double value = kUnknown;
-  Interval interval;           // 95 %
+  Interval interval = {};      // 95 %
   double chance = kUnknown;    // a training item's reply drawn at random
   double majority = kUnknown;  // the most frequent reply
   double judge = kUnknown;     // the judge on the true media: what can be reached at most

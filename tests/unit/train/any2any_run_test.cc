@@ -6,6 +6,7 @@
 #include "nn/tensor_file.h"
 #include "train/any2any/any2any.h"
 #include "train/any2any/page.h"
+#include "train/scene_labels.h"
 #include "train/world/pack.h"
 #include "unit/models/bundled.h"
 #include "unit/train/helpers.h"
@@ -345,7 +346,7 @@ TEST(AnyJudges, OpenFromAFolder) {
     io::write_file(folder / name / "config.json", written.dump());
   };
   EXPECT_EQ(open_judges(folder.path(), {}).missing().size(), 4U);
-  write("scene", "TesseraSceneJudge", {{"image_size", 48}});
+  write("scene", "TesseraSceneJudge", {{"image_size", 48}, {"looks", train::look_count()}});
   write("recognizer", "TesseraSpeechRecognizer", {{"blocks", 1}});
   write("speaker", "TesseraSpeakerJudge", io::Json::object());
   write("music", "TesseraMusicJudge", io::Json::object());
