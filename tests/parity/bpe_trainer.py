@@ -2,10 +2,10 @@
 """Goldens of byte-level BPE training, and a check of folders that tessera wrote.
 
     python tests/parity/bpe_trainer.py write tests/goldens/bpe_trainer
-    python tests/parity/bpe_trainer.py check FOLDER build/release/tests/tokenize_lines
+    python tests/parity/bpe_trainer.py check FOLDER build/release/tessera
 
 `write` trains small vocabularies with the `tokenizers` package. `check` compares a folder's ids by
-transformers' AutoTokenizer with those of the test tool on random texts. Needs the packages of
+transformers' AutoTokenizer with those of `tessera tokenize` on random texts. Needs the packages of
 tests/parity/requirements.txt.
 """
 import argparse
@@ -59,16 +59,17 @@ def write(folder):
     (folder / "cases.json").write_text(json.dumps(cases, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
-def check(folder, tool):
+def check(folder, program):
     from transformers import AutoTokenizer
     reference = AutoTokenizer.from_pretrained(folder)
     rng = random.Random(6)
     added = [token for token in reference.get_vocab() if token.startswith(("<", "["))]
     texts = sentences(7, 300) + letters(8, 100)
-    texts = [text.replace("\n", " ") + "".join(rng.choice(added) for _ in range(rng.randrange(4))) + rng.choice(["", " x"])
+    texts = [text + "".join(rng.choice(added) for _ in range(rng.randrange(4))) + rng.choice(["", " x"])
              for text in texts]
-    ids = subprocess.run([tool, folder], input="\n".join(texts) + "\n", text=True, capture_output=True, check=True).stdout
-    ours = [[int(i) for i in line.split()] for line in ids.splitlines()]
+    lines = "".join(json.dumps(text) + "\n" for text in texts)
+    ids = subprocess.run([program, "tokenize", folder, "--json"], input=lines, text=True, capture_output=True, check=True).stdout
+    ours = [json.loads(line) for line in ids.splitlines()]
     theirs = [reference(text)["input_ids"] for text in texts]
     print(f"{sum(a == b for a, b in zip(ours, theirs, strict=True))} of {len(texts)} texts have equal ids, "
           f"{len(reference)} tokens")
@@ -81,12 +82,12 @@ def main():
     commands.add_parser("write").add_argument("folder")
     checker = commands.add_parser("check")
     checker.add_argument("folder")
-    checker.add_argument("tool")
+    checker.add_argument("program")
     arguments = parser.parse_args()
     if arguments.command == "write":
         write(arguments.folder)
     else:
-        check(arguments.folder, arguments.tool)
+        check(arguments.folder, arguments.program)
 
 
 if __name__ == "__main__":

@@ -161,7 +161,9 @@ std::vector<WorldCoder::Messages> WorldCoder::code(std::span<const world::Item> 
     }
   }
   Codes codes;
-  code_pictures(media[Modality::kImage], codes);
+  if (!media[Modality::kImage].empty()) {
+    code_pictures(media[Modality::kImage], codes);
+  }
   if (!media[Modality::kSpeech].empty()) {
     code_speech(media[Modality::kSpeech], codes);
   }

@@ -27,7 +27,8 @@ namespace tessera::train {
 namespace {
 
 constexpr double kMany = 1e9;
-constexpr uint64_t kChunk = 1024;  // items that are rendered and encoded together
+constexpr uint64_t kBarren = 1000;  // so many items in a row that are too long mean that all are
+constexpr uint64_t kChunk = 512;    // items that are rendered and encoded together
 
 class WorldTokens {
  public:
@@ -63,6 +64,18 @@ class WorldTokens {
 
 std::string file_hash(const io::fs::path& path) {
   return fmt::format("{:016x}", hash_name(io::read_file(path)));
+}
+
+std::vector<TokenRun> runs_of(const pipelines::TokenSequence& sequence) {
+  std::vector<TokenRun> runs;
+  for (const pipelines::TokenKind kind : sequence.kinds) {
+    const auto token_class = static_cast<uint32_t>(kind);
+    if (runs.empty() || runs.back().token_class != token_class) {
+      runs.push_back({0, token_class});
+    }
+    ++runs.back().length;
+  }
+  return runs;
 }
 
 WorldTokens::WorldTokens(const Recipe& recipe, const JobContext& context)
@@ -169,6 +182,7 @@ void WorldTokens::make_shard(int64_t shard, Progress& progress) {
   uint64_t index = static_cast<uint64_t>(shard) << 32;
   uint64_t barren = 0;  // items in a row that did not fit
   while (writer.documents() < items_) {
+    const uint64_t before = writer.documents();
     std::vector<world::Item> items;
     for (uint64_t i = 0; i < std::min(kChunk, items_ - writer.documents()); ++i) {
       items.push_back(world_->draw(index + i));
@@ -178,23 +192,16 @@ void WorldTokens::make_shard(int64_t shard, Progress& progress) {
       if (fits(messages[i])) {
         const pipelines::TokenSequence sequence = encode(items[i], index, messages[i]);
         if (static_cast<int64_t>(sequence.ids.size()) <= longest_) {
-          std::vector<TokenRun> runs;
-          for (const pipelines::TokenKind kind : sequence.kinds) {
-            const auto token_class = static_cast<uint32_t>(kind);
-            if (runs.empty() || runs.back().token_class != token_class) {
-              runs.push_back({0, token_class});
-            }
-            ++runs.back().length;
-          }
-          writer.add(sequence.ids, runs);
+          writer.add(sequence.ids, runs_of(sequence));
           barren = 0;
-          progress.advance(1);
           continue;
         }
       }
-      TESSERA_CHECK(++barren < 10000, InvalidArgument,
-                    "10000 items in a row are longer than data.longest {} or max_frames", longest_);
+      TESSERA_CHECK(++barren < kBarren, InvalidArgument,
+                    "{} items in a row are longer than data.longest {} or max_frames", kBarren,
+                    longest_);
     }
+    progress.advance(writer.documents() - before);
   }
   writer.commit();
 }
