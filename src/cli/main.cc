@@ -165,10 +165,11 @@ void add_train(CLI::App& app, Options& o) {
   command->add_option("-t,--threads", options.threads, "CPU threads (0 = physical cores)")
       ->envname("TESSERA_THREADS")
       ->check(CLI::Range(0, 4096));
-  command->add_flag("--json", options.json, "last metrics as JSON on stdout");
+  command->add_flag("--json", options.json, "last metrics, or what was made, as JSON on stdout");
   command->footer(
       "The run folder gets recipe.yaml, metrics.jsonl, report.html, checkpoints/ and model/.\n"
       "Ctrl-C saves and stops; --resume goes on as if nothing had happened.\n"
+      "Recipes that train nothing (tokenizer, world_tokens, assemble) write data.out, or --run.\n"
       "Examples:\n"
       "  tessera train recipe.yaml\n"
       "  tessera train recipe.yaml optimizer.lr=1e-3 schedule.steps=500 --run runs/try\n"

@@ -1,6 +1,8 @@
 // Buffers grow by doubling, so a token costs an amortised copy and no reallocation a step.
 #include "nn/cache.h"
 
+#include "core/error.h"
+
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
@@ -44,6 +46,12 @@ void KVCache::select_rows(const Tensor& index) {
       slot.v = slot.v.index_select(0, index);
     }
   }
+}
+
+void KVCache::truncate(int64_t length) {
+  TESSERA_CHECK(length >= 0 && length <= length_, InvalidArgument,
+                "cache: it holds {} tokens, {} were to be kept", length_, length);
+  length_ = length;
 }
 
 }  // namespace tessera::nn

@@ -17,6 +17,8 @@ class Cache {
   virtual int64_t length() const = 0;
   /// Keeps rows `index` i64 [B'] of the batch, in that order (beams, finished rows leaving).
   virtual void select_rows(const Tensor& index) = 0;
+  /// Forgets all but the first `length` tokens, length <= length().
+  virtual void truncate(int64_t length) = 0;
 };
 
 /// Keys and values for a static batch: one pair of [B, kv_heads, capacity, head_dim] buffers a
@@ -27,6 +29,7 @@ class KVCache : public Cache {
 
   int64_t length() const override { return length_; }
   void select_rows(const Tensor& index) override;
+  void truncate(int64_t length) override;
 
   /// Appends k, v [B, kv_heads, T, head_dim] to `layer` and returns views over all stored tokens.
   std::pair<Tensor, Tensor> append(int64_t layer, const Tensor& k, const Tensor& v);

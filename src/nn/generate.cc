@@ -1,5 +1,7 @@
 // Rules (positions under padding, mask inference, end and pad ids): reference notes of
-// transformers 5.23.
+// transformers 5.23. Guidance (arXiv 2207.12598 over logits) is a second run with a cache of its
+// own, which only steps while some row is in a guided span: its rows hold the guidance prompt and
+// then their span; rows outside such a span take part as padding.
 #include "nn/generate.h"
 
 #include "core/error.h"
@@ -8,6 +10,8 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 
@@ -51,10 +55,255 @@ Tensor infer_mask(const Tensor& ids, const GenerationOptions& options) {
 
 // One row while it is being generated.
 struct Row {
-  std::vector<int64_t> history;  // prompt without padding, and output
-  std::vector<int64_t> output;
+  std::vector<int64_t> history = {};  // prompt without padding, and output
+  size_t prompt = 0;                  // ids of the prompt
+  int64_t limit = 0;                  // most new ids
   Rng rng;
+  std::optional<SpanState> spans = {};
+  size_t span_begin = 0;  // the open span's first code in `history`
   bool finished = false;
+
+  int64_t produced() const { return static_cast<int64_t>(history.size() - prompt); }
+};
+
+// The run without a condition.
+class Guidance {
+ public:
+  Guidance(SequenceModel& model, const GenerationOptions& options, int64_t batch, at::Device device)
+      : model_(model), options_(options), batch_(batch), device_(device) {}
+
+  // `ids` [B] are the newest of each row, `offsets` their places in the rows' guided spans (0: the
+  // start marker; −1: the row is in none). Logits fp32 [B, vocab] on the host.
+  Tensor step(std::vector<int64_t> ids, const std::vector<int64_t>& offsets) {
+    if (cache_ == nullptr) {
+      prefill();
+    }
+    const bool restart =
+        std::all_of(offsets.begin(), offsets.end(), [](int64_t o) { return o <= 0; });
+    if (restart) {  // nobody needs the earlier spans any more
+      cache_->truncate(prompt_length());
+    }
+    const int64_t length = cache_->length();
+    if (length == mask_.size(1)) {
+      mask_ = at::cat({mask_, at::zeros_like(mask_)}, 1);
+    }
+    std::vector<int64_t> positions(offsets.size());
+    for (size_t b = 0; b < offsets.size(); ++b) {
+      int64_t* row = mask_.data_ptr<int64_t>() + static_cast<int64_t>(b) * mask_.size(1);
+      if (offsets[b] <= 0) {
+        std::fill(row + prompt_length(), row + length, 0);
+      }
+      row[length] = offsets[b] >= 0 ? 1 : 0;
+      positions[b] = offsets[b] >= 0 ? prompt_length() + offsets[b] : 0;
+    }
+    const Step step{.ids = column(ids),
+                    .positions = column(positions),
+                    .key_mask = mask_.narrow(1, 0, length + 1).to(device_),
+                    .last_only = true};
+    return model_.step(step, cache_.get()).select(1, -1).to(at::kFloat).cpu().contiguous();
+  }
+
+ private:
+  int64_t prompt_length() const { return static_cast<int64_t>(options_.guidance_prompt.size()); }
+
+  Tensor column(const std::vector<int64_t>& values) const {
+    return at::tensor(values, at::kLong).unsqueeze(1).to(device_);
+  }
+
+  // All rows begin alike: one is run and copied.
+  void prefill() {
+    TESSERA_CHECK(!options_.guidance_prompt.empty(), InvalidArgument,
+                  "guidance needs a prompt without the condition; give guidance_prompt");
+    cache_ = model_.make_cache();
+    const Step step{.ids = column(options_.guidance_prompt).transpose(0, 1),
+                    .positions = {},
+                    .key_mask = {},
+                    .last_only = true};
+    model_.step(step, cache_.get());
+    if (batch_ > 1) {
+      cache_->select_rows(
+          at::zeros({batch_}, at::TensorOptions().dtype(at::kLong).device(device_)));
+    }
+    mask_ = at::ones({batch_, 2 * prompt_length()}, at::kLong);
+  }
+
+  SequenceModel& model_;
+  const GenerationOptions& options_;
+  int64_t batch_;
+  at::Device device_;
+  std::unique_ptr<Cache> cache_;
+  Tensor mask_;  // [B, room] on the host; what is not yet filled does not matter
+};
+
+class Generation {
+ public:
+  Generation(SequenceModel& model,
+             const Tensor& ids,
+             const Tensor& key_mask,
+             const GenerationOptions& options,
+             const TokenCallback& on_token)
+      : model_(model),
+        options_(options),
+        on_token_(on_token),
+        device_(ids.device()),
+        ids_(ids.cpu().contiguous()),
+        key_mask_(key_mask),
+        padded_(!key_mask.to(at::kBool).all().item<bool>()),
+        guidance_(model, options, ids.size(0), ids.device()) {
+    options.sampling.check();
+    const auto batch = static_cast<size_t>(ids.size(0));
+    TESSERA_CHECK(options.row_limits.empty() || options.row_limits.size() == batch, InvalidArgument,
+                  "generate: {} row limits for {} rows", options.row_limits.size(), batch);
+    TESSERA_CHECK(options.row_streams.empty() || options.row_streams.size() == batch,
+                  InvalidArgument, "generate: {} row streams for {} rows",
+                  options.row_streams.size(), batch);
+    for (size_t b = 0; b < batch; ++b) {
+      start_row(b);
+    }
+  }
+
+  bool padded() const { return padded_; }
+
+  Tensor run(Cache& cache) {
+    const int64_t past = cache.length();
+    Tensor step_ids = ids_.narrow(1, past, ids_.size(1) - past);
+    Tensor positions = (key_mask_.cumsum(1) - 1).clamp_min(0).narrow(1, past, step_ids.size(1));
+    while (std::any_of(rows_.begin(), rows_.end(), [](const Row& row) { return !row.finished; })) {
+      const Step step{.ids = step_ids.to(device_),
+                      .positions = positions.to(device_),
+                      .key_mask = padded_ ? key_mask_.to(device_) : Tensor(),
+                      .last_only = true};
+      Tensor logits = model_.step(step, &cache).select(1, -1).to(at::kFloat).cpu().contiguous();
+      const Tensor free = unconditional();
+      step_ids = advance(logits.clone(), free);
+      positions = positions.narrow(1, positions.size(1) - 1, 1) + 1;
+      key_mask_ = at::cat({key_mask_, at::ones({key_mask_.size(0), 1}, at::kLong)}, 1);
+    }
+    return result();
+  }
+
+ private:
+  void start_row(size_t b) {
+    const uint64_t stream = options_.row_streams.empty() ? b : options_.row_streams[b];
+    Row row{.rng = Rng(options_.seed, stream)};
+    const int64_t* ids = ids_.const_data_ptr<int64_t>() + static_cast<int64_t>(b) * ids_.size(1);
+    const int64_t* kept =
+        key_mask_.const_data_ptr<int64_t>() + static_cast<int64_t>(b) * ids_.size(1);
+    for (int64_t t = 0; t < ids_.size(1); ++t) {
+      if (kept[t] != 0) {
+        row.history.push_back(ids[t]);
+      }
+    }
+    row.prompt = row.history.size();
+    row.limit = options_.row_limits.empty() ? options_.max_new_tokens : options_.row_limits[b];
+    row.finished = row.limit <= 0;
+    if (options_.spans != nullptr) {
+      row.spans.emplace(*options_.spans, options_.end_ids, row.limit);
+    }
+    rows_.push_back(std::move(row));
+  }
+
+  const SpanRule* open_rule(const Row& row) const {
+    return row.spans.has_value() && row.spans->open() >= 0
+               ? &options_.spans->rules[static_cast<size_t>(row.spans->open())]
+               : nullptr;
+  }
+
+  bool guided(const Row& row) const {
+    const SpanRule* rule = open_rule(row);
+    return !row.finished && rule != nullptr && rule->guidance != 1.0;
+  }
+
+  // Undefined when no row is in a guided span.
+  Tensor unconditional() {
+    if (std::none_of(rows_.begin(), rows_.end(), [&](const Row& row) { return guided(row); })) {
+      return {};
+    }
+    std::vector<int64_t> ids(rows_.size(), options_.pad_id);
+    std::vector<int64_t> offsets(rows_.size(), -1);
+    for (size_t b = 0; b < rows_.size(); ++b) {
+      const Row& row = rows_[b];
+      if (guided(row)) {
+        ids[b] = row.history.back();
+        offsets[b] = static_cast<int64_t>(row.history.size() - row.span_begin);
+      }
+    }
+    return guidance_.step(std::move(ids), offsets);
+  }
+
+  // One id for each row from logits [B, vocab], which are used up; returns what is fed next [B, 1].
+  Tensor advance(const Tensor& logits, const Tensor& free) {
+    const auto vocabulary = static_cast<size_t>(logits.size(1));
+    Tensor next = at::full({logits.size(0), 1}, options_.pad_id, at::kLong);
+    for (size_t b = 0; b < rows_.size(); ++b) {
+      Row& row = rows_[b];
+      if (row.finished) {
+        continue;
+      }
+      const std::span<float> scores(logits.data_ptr<float>() + b * vocabulary, vocabulary);
+      if (guided(row)) {
+        const float* u = free.const_data_ptr<float>() + b * vocabulary;
+        const auto scale = static_cast<float>(open_rule(row)->guidance);
+        for (size_t i = 0; i < vocabulary; ++i) {
+          scores[i] = u[i] + scale * (scores[i] - u[i]);
+        }
+      }
+      const int64_t id = choose(row, scores);
+      next.data_ptr<int64_t>()[b] = id;
+      const bool ended =
+          std::find(options_.end_ids.begin(), options_.end_ids.end(), id) != options_.end_ids.end();
+      const bool go_on = !on_token_ || on_token_(static_cast<int64_t>(b), id);
+      row.finished = ended || !go_on || row.produced() >= row.limit;
+    }
+    return next;
+  }
+
+  int64_t choose(Row& row, std::span<float> scores) {
+    const SpanRule* rule = open_rule(row);
+    const SamplingParams& sampling = rule != nullptr ? rule->sampling : options_.sampling;
+    const std::span<const int64_t> history(row.history);
+    IdRange range{0, static_cast<int64_t>(scores.size())};
+    if (row.spans.has_value()) {
+      range = row.spans->constrain(scores);
+    }
+    const auto allowed = scores.subspan(static_cast<size_t>(range.first),
+                                        static_cast<size_t>(range.last - range.first));
+    process_logits(allowed, sampling, rule != nullptr ? history.subspan(row.span_begin) : history,
+                   range.first);
+    const int64_t id = range.first + pick(allowed, sampling, row.rng);
+    row.history.push_back(id);
+    if (row.spans.has_value()) {
+      row.spans->accept(id);
+      if (rule == nullptr && row.spans->open() >= 0) {
+        row.span_begin = row.history.size();
+      }
+    }
+    return id;
+  }
+
+  Tensor result() const {
+    int64_t produced = 0;
+    for (const Row& row : rows_) {
+      produced = std::max(produced, row.produced());
+    }
+    const Tensor output = at::full({ids_.size(0), produced}, options_.pad_id, at::kLong);
+    for (size_t b = 0; b < rows_.size(); ++b) {
+      const Row& row = rows_[b];
+      std::copy(row.history.begin() + static_cast<std::ptrdiff_t>(row.prompt), row.history.end(),
+                output.data_ptr<int64_t>() + static_cast<int64_t>(b) * produced);
+    }
+    return at::cat({ids_, output}, 1);
+  }
+
+  SequenceModel& model_;
+  const GenerationOptions& options_;
+  const TokenCallback& on_token_;
+  at::Device device_;
+  Tensor ids_;       // [B, T] on the host
+  Tensor key_mask_;  // [B, tokens so far] on the host
+  bool padded_;
+  Guidance guidance_;
+  std::vector<Row> rows_;
 };
 
 }  // namespace
@@ -94,76 +343,21 @@ Tensor generate(SequenceModel& model,
                 const Tensor& ids,
                 const Tensor& mask,
                 const GenerationOptions& options,
-                const TokenCallback& on_token) {
+                const TokenCallback& on_token,
+                Cache* cache) {
   TESSERA_CHECK(ids.dim() == 2 && ids.size(1) > 0, InvalidArgument,
                 "generate: the prompt is empty; give at least one token (a BOS, for example)");
-  options.sampling.check();
-  const int64_t batch = ids.size(0);
-  const Tensor host_ids = ids.cpu().contiguous();
-  Tensor key_mask =
-      (mask.defined() ? mask.cpu().to(at::kLong) : infer_mask(host_ids, options)).contiguous();
-  const bool padded = !key_mask.to(at::kBool).all().item<bool>();
-
-  std::vector<Row> rows;
-  for (int64_t b = 0; b < batch; ++b) {
-    Row row{.history = {}, .output = {}, .rng = Rng(options.seed, static_cast<uint64_t>(b))};
-    for (int64_t t = 0; t < ids.size(1); ++t) {
-      if (key_mask[b][t].item<int64_t>() != 0) {
-        row.history.push_back(host_ids[b][t].item<int64_t>());
-      }
-    }
-    rows.push_back(std::move(row));
+  const Tensor key_mask =
+      mask.defined() ? mask.cpu().to(at::kLong) : infer_mask(ids.cpu(), options);
+  Generation generation(model, ids, key_mask.contiguous(), options, on_token);
+  if (cache == nullptr) {
+    return generation.run(*model.make_cache());
   }
-
-  const std::unique_ptr<Cache> cache = model.make_cache();
-  Tensor step_ids = ids;
-  Tensor positions = (key_mask.cumsum(1) - 1).clamp_min(0);
-  int64_t produced = 0;
-  while (produced < options.max_new_tokens) {
-    Step step{.ids = step_ids,
-              .positions = positions.to(ids.device()),
-              .key_mask = padded ? key_mask.to(ids.device()) : Tensor(),
-              .last_only = true};
-    const Tensor logits =
-        model.step(step, cache.get()).select(1, -1).to(at::kFloat).cpu().contiguous().clone();
-    Tensor next = at::full({batch, 1}, options.pad_id, at::kLong);
-    bool any_left = false;
-    for (int64_t b = 0; b < batch; ++b) {
-      Row& row = rows[static_cast<size_t>(b)];
-      if (row.finished) {
-        row.output.push_back(options.pad_id);
-        continue;
-      }
-      const std::span<float> scores(logits.data_ptr<float>() + b * logits.size(1),
-                                    static_cast<size_t>(logits.size(1)));
-      process_logits(scores, options.sampling, row.history);
-      const int64_t id = pick(scores, options.sampling, row.rng);
-      row.output.push_back(id);
-      row.history.push_back(id);
-      next[b][0] = id;
-      const bool ended =
-          std::find(options.end_ids.begin(), options.end_ids.end(), id) != options.end_ids.end();
-      const bool go_on = !on_token || on_token(b, id);
-      row.finished = ended || !go_on;
-      any_left = any_left || !row.finished;
-    }
-    ++produced;
-    if (!any_left) {
-      break;
-    }
-    step_ids = next.to(ids.device());
-    positions = positions.narrow(1, positions.size(1) - 1, 1) + 1;
-    key_mask = at::cat({key_mask, at::ones({batch, 1}, at::kLong)}, 1);
-  }
-
-  Tensor output = at::full({batch, produced}, options.pad_id, at::kLong);
-  for (int64_t b = 0; b < batch; ++b) {
-    const std::vector<int64_t>& tokens = rows[static_cast<size_t>(b)].output;
-    if (produced > 0) {
-      output[b].copy_(at::tensor(tokens, at::kLong));
-    }
-  }
-  return at::cat({host_ids, output}, 1);
+  TESSERA_CHECK(ids.size(0) == 1 && !generation.padded() && cache->length() < ids.size(1),
+                InvalidArgument,
+                "generate: a cache of {} tokens serves one row without padding that is longer",
+                cache->length());
+  return generation.run(*cache);
 }
 
 }  // namespace tessera::nn

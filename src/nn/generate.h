@@ -1,9 +1,11 @@
-// The generation loop over a SequenceModel: static batch, left padding, samplers, streaming.
+// The generation loop over a SequenceModel: static batch, left padding, samplers, media spans with
+// classifier-free guidance, streaming.
 #pragma once
 
 #include "io/json.h"
 #include "nn/sampler.h"
 #include "nn/sequence_model.h"
+#include "nn/spans.h"
 
 #include <functional>
 #include <optional>
@@ -11,12 +13,21 @@
 namespace tessera::nn {
 
 struct GenerationOptions {
-  SamplingParams sampling;
+  SamplingParams sampling;          // outside spans
   int64_t max_new_tokens = 0;       // 0 generates nothing
   std::vector<int64_t> end_ids;     // generation of a row stops after one of these
   int64_t pad_id = 0;               // fills finished rows
   std::optional<int64_t> pad_hint;  // pad id as configured: infers a mask when none is given
-  uint64_t seed = 0;                // row r draws from stream r
+  uint64_t seed = 0;                // row r draws from stream r unless row_streams says otherwise
+
+  std::vector<int64_t> row_limits = {};    // of each row, in place of max_new_tokens; may be empty
+  std::vector<uint64_t> row_streams = {};  // stream of each row's draws; may be empty
+  /// Media spans that the output may hold; null: every id may come at any time. Inside a span its
+  /// own sampling holds, and the repetition penalty counts the ids of that span alone.
+  const SpanGrammar* spans = nullptr;
+  /// What a guided span follows in the run without a condition; needed where a rule's guidance is
+  /// not 1. Every guided span starts again from here.
+  std::vector<int64_t> guidance_prompt = {};
 
   /// End and pad ids from generation_config.json, else config.json; with `sampling_defaults` also
   /// its do_sample, temperature, top_k, top_p, min_p, repetition_penalty. Either may be empty.
@@ -30,10 +41,13 @@ using TokenCallback = std::function<bool(int64_t row, int64_t id)>;
 
 /// Continues ids i64 [B, T]; `mask` i64 [B, T] marks left padding with 0 (undefined: inferred as
 /// transformers does). Returns i64 [B, T + new], prompt included, end token kept, pad id after it.
+/// A row's output depends on that row alone. `cache`, for one row without padding: state of the
+/// first cache->length() ids, fewer than T; it then holds all but the last returned id.
 Tensor generate(SequenceModel& model,
                 const Tensor& ids,
                 const Tensor& mask,
                 const GenerationOptions& options,
-                const TokenCallback& on_token = {});
+                const TokenCallback& on_token = {},
+                Cache* cache = nullptr);
 
 }  // namespace tessera::nn

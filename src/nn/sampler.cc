@@ -6,21 +6,23 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 namespace tessera::nn {
 namespace {
 
 constexpr float kRemoved = -std::numeric_limits<float>::infinity();
 
-void repetition_penalty(std::span<float> logits, double penalty, std::span<const int64_t> history) {
+void repetition_penalty(std::span<float> logits,
+                        double penalty,
+                        std::span<const int64_t> history,
+                        int64_t first_id) {
   std::vector<int64_t> ids(history.begin(), history.end());
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   const auto factor = static_cast<float>(penalty);
   for (const int64_t id : ids) {
-    if (id >= 0 && id < static_cast<int64_t>(logits.size())) {
-      float& score = logits[static_cast<size_t>(id)];
+    if (id >= first_id && id - first_id < static_cast<int64_t>(logits.size())) {
+      float& score = logits[static_cast<size_t>(id - first_id)];
       score = score < 0 ? score * factor : score / factor;
     }
   }
@@ -41,33 +43,31 @@ void keep_top_k(std::span<float> logits, int64_t k) {
   }
 }
 
-std::vector<float> softmax(std::span<const float> logits) {
+// Entries that were removed before have no probability and need no sorting.
+void keep_top_p(std::span<float> logits, double top_p) {
   const float top = *std::max_element(logits.begin(), logits.end());
-  std::vector<float> probabilities(logits.size());
+  struct Entry {
+    size_t index;
+    float probability;
+  };
+  std::vector<Entry> order;
   double total = 0;
   for (size_t i = 0; i < logits.size(); ++i) {
-    probabilities[i] = std::exp(logits[i] - top);
-    total += probabilities[i];
+    if (logits[i] != kRemoved) {
+      order.push_back({i, std::exp(logits[i] - top)});
+      total += order.back().probability;
+    }
   }
-  for (float& p : probabilities) {
-    p = static_cast<float>(p / total);
-  }
-  return probabilities;
-}
-
-void keep_top_p(std::span<float> logits, double top_p) {
-  const std::vector<float> probabilities = softmax(logits);
-  std::vector<size_t> order(logits.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return logits[a] < logits[b]; });
+  std::stable_sort(order.begin(), order.end(), [&](const Entry& a, const Entry& b) {
+    return logits[a.index] < logits[b.index];
+  });
   double sum = 0;
   for (size_t i = 0; i + 1 < order.size(); ++i) {  // the most likely one always stays
-    sum += probabilities[order[i]];
+    sum += static_cast<float>(order[i].probability / total);
     if (sum > 1.0 - top_p) {
       break;
     }
-    logits[order[i]] = kRemoved;
+    logits[order[i].index] = kRemoved;
   }
 }
 
@@ -96,9 +96,10 @@ void SamplingParams::check() const {
 
 void process_logits(std::span<float> logits,
                     const SamplingParams& params,
-                    std::span<const int64_t> history) {
+                    std::span<const int64_t> history,
+                    int64_t first_id) {
   if (params.repetition_penalty != 1.0) {
-    repetition_penalty(logits, params.repetition_penalty, history);
+    repetition_penalty(logits, params.repetition_penalty, history, first_id);
   }
   if (params.greedy || logits.empty()) {
     return;
@@ -127,7 +128,7 @@ int64_t pick(std::span<const float> logits, const SamplingParams& params, Rng& r
   const float top = *std::max_element(logits.begin(), logits.end());
   double total = 0;
   for (const float score : logits) {
-    total += std::exp(static_cast<double>(score) - top);
+    total += score == kRemoved ? 0.0 : std::exp(static_cast<double>(score) - top);
   }
   double target = rng.uniform() * total;
   int64_t last = 0;

@@ -24,10 +24,11 @@ struct SamplingParams {
 };
 
 /// Applies the processors in place; removed entries become -inf. `history`: prompt and output so
-/// far.
+/// far. `first_id`: the id of logits[0], where they are a part of the vocabulary.
 void process_logits(std::span<float> logits,
                     const SamplingParams& params,
-                    std::span<const int64_t> history);
+                    std::span<const int64_t> history,
+                    int64_t first_id = 0);
 
 /// One token from processed logits: argmax (first on ties), or a draw from their softmax.
 int64_t pick(std::span<const float> logits, const SamplingParams& params, Rng& rng);

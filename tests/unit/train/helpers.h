@@ -3,15 +3,19 @@
 
 #include "core/progress.h"
 #include "core/random.h"
+#include "io/image.h"
 #include "train/data/token_file.h"
 #include "train/recipe.h"
 #include "train/task.h"
+#include "train/world/pack.h"
+#include "train/world/vocabulary.h"
 
 #include <ATen/Parallel.h>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -44,6 +48,21 @@ class TemporaryFolder {
  private:
   io::fs::path path_;
 };
+
+/// sprites.pack of opaque squares, which stand for all emoji.
+inline void write_square_sprites(const io::fs::path& folder) {
+  Image square{.width = 16, .height = 16, .channels = 4, .pixels = {}};
+  for (int i = 0; i < 256; ++i) {
+    square.pixels.insert(square.pixels.end(), {255, 0, 255, 255});
+  }
+  std::map<std::string, world::PackedFile> files;
+  for (int kind = 0; kind < world::first_shape(); ++kind) {
+    const auto emoji =
+        static_cast<uint32_t>(world::object_kinds()[static_cast<size_t>(kind)].emoji);
+    files[fmt::format("{:04x}.png", emoji)] = {.content = io::encode_png(square)};
+  }
+  world::write_pack(folder / "sprites.pack", files);
+}
 
 /// Documents where every token follows from the one before, next = 5 · token + 3 mod 32, but for
 /// one in `noise`. The first four tokens of each are of the class "prompt", the rest "text".

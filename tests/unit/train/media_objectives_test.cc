@@ -30,18 +30,7 @@ class MediaObjectives : public testing::Test {
  protected:
   MediaObjectives() {
     prepare_test();
-    // Opaque squares stand for all emoji.
-    Image square{.width = 16, .height = 16, .channels = 4, .pixels = {}};
-    for (int i = 0; i < 256; ++i) {
-      square.pixels.insert(square.pixels.end(), {255, 0, 255, 255});
-    }
-    std::map<std::string, world::PackedFile> files;
-    for (int kind = 0; kind < world::first_shape(); ++kind) {
-      const auto emoji =
-          static_cast<uint32_t>(world::object_kinds()[static_cast<size_t>(kind)].emoji);
-      files[fmt::format("{:04x}.png", emoji)] = {.content = io::encode_png(square)};
-    }
-    world::write_pack(folder_ / "sprites.pack", files);
+    write_square_sprites(folder_.path());
   }
 
   RunResult train(const std::string& name,

@@ -1,6 +1,7 @@
 // Every recipe that ships names an objective that exists and holds no key that nobody reads (as far
 // as that shows without its data).
 #include "core/error.h"
+#include "train/job.h"
 #include "train/recipe.h"
 #include "train/task.h"
 
@@ -18,12 +19,14 @@ TEST(Recipes, AreRead) {
     if (item.path().extension() == ".yaml") {
       const Recipe recipe = Recipe::read(item.path());
       EXPECT_FALSE(recipe.kind().empty()) << item.path();
-      EXPECT_GT(recipe.batch.size, 0) << item.path();
+      EXPECT_NE(is_task(recipe.kind()), find_job(recipe.kind()) != nullptr) << item.path();
+      EXPECT_EQ(recipe.batch.size > 0, is_task(recipe.kind())) << item.path();
       kinds.insert(recipe.kind());
     }
   }
-  for (const char* kind : {"picture_codec", "audio_codec", "scene_judge", "speech_recognizer",
-                           "speaker_judge", "music_judge"}) {
+  for (const char* kind :
+       {"picture_codec", "audio_codec", "scene_judge", "speech_recognizer", "speaker_judge",
+        "music_judge", "language_model", "tokenizer", "world_tokens", "assemble"}) {
     EXPECT_TRUE(kinds.contains(kind)) << kind;
   }
 }
