@@ -37,6 +37,21 @@ struct GenerateOptions : CommonOptions {
   bool echo = false;  // print the prompt too
 };
 
+struct ConverseOptions : CommonOptions {
+  std::string model;
+  std::vector<std::string> prompts;               // empty: a conversation over stdin
+  std::string prompts_file;                       // one prompt a line
+  int64_t batch = 1;                              // prompts answered at once
+  std::vector<std::string> images, audio, music;  // files that go before every prompt
+  std::string voice;                              // recording of the voice that is to speak
+  std::string to;              // "text", "image", "speech", "music"; empty: the model decides
+  std::string out = "out";     // folder of pictures and sound
+  int64_t max_new_tokens = 0;  // 0: the context's room
+  bool greedy = false;
+  std::optional<double> temperature, top_p, guidance;
+  std::optional<int64_t> top_k;
+};
+
 struct ForwardOptions : CommonOptions {
   std::string model;
   std::string entry = "forward";
@@ -90,11 +105,12 @@ struct DemoOptions : CommonOptions {
 };
 
 /// Changes when a struct above does: program and library must be of one build.
-constexpr int kCommandsAbi = 4;
+constexpr int kCommandsAbi = 5;
 
 struct TensorCommands {
   int abi;
   int (*generate)(const GenerateOptions&);
+  int (*converse)(const ConverseOptions&);
   int (*forward)(const ForwardOptions&);
   int (*inspect)(const InspectOptions&);
   int (*train)(const TrainOptions&);

@@ -10,6 +10,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 
 namespace tessera::cli {
 namespace {
@@ -27,6 +28,7 @@ struct Options {
   Globals globals;
   TokenizeOptions tokenize;
   GenerateOptions generate;
+  ConverseOptions converse;
   ForwardOptions forward;
   InspectOptions inspect;
   TrainOptions train;
@@ -107,6 +109,70 @@ void add_generate(CLI::App& app, Options& o) {
   command->final_callback([&o] {
     require_model(o.generate.model);
     tensor_commands().generate(o.generate);
+  });
+}
+
+void add_converse_media(CLI::App* command, ConverseOptions& options) {
+  command->add_option("--image", options.images, "picture to go before the prompt; may repeat")
+      ->allow_extra_args(false);
+  command->add_option("--audio", options.audio, "speech to go before the prompt; may repeat")
+      ->allow_extra_args(false);
+  command->add_option("--music", options.music, "music to go before the prompt; may repeat")
+      ->allow_extra_args(false);
+  command->add_option("--voice", options.voice, "recording of the voice that is to speak");
+  command->add_option("--to", options.to, "what the reply must hold (default: the model decides)")
+      ->check(CLI::IsMember({"text", "image", "speech", "music"}));
+  command->add_option("-o,--out", options.out, "folder for pictures and sound of replies")
+      ->capture_default_str();
+}
+
+void add_converse(CLI::App& app, Options& o) {
+  CLI::App* command = app.add_subcommand(
+      "converse",
+      "Talk with a model in text, pictures, speech and music; without a prompt, on and on");
+  ConverseOptions& options = o.converse;
+  add_model(command, options.model, false);
+  command->add_option("prompt", options.prompts, "prompts (default: a conversation over stdin)");
+  command->add_option("-f,--prompts", options.prompts_file, "file with one prompt a line");
+  command->add_option("--batch", options.batch, "prompts answered at once")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  add_converse_media(command, options);
+  command
+      ->add_option("-n,--max-new-tokens", options.max_new_tokens,
+                   "most tokens of a reply, media included (0 = what the context has room for)")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_flag("--greedy", options.greedy, "always the most likely token of text");
+  command->add_option("--temp,--temperature", options.temperature,
+                      "sampling temperature of text; 0 = greedy");
+  command->add_option("--top-k", options.top_k, "sample text among the k most likely (0 = off)");
+  command->add_option("--top-p", options.top_p, "sample text within this probability mass");
+  command
+      ->add_option("--guidance", options.guidance,
+                   "how closely media follow the prompt; 1 = off (default: the model's)")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("-s,--seed", options.seed, "seed of the draw")->envname("TESSERA_SEED");
+  command->add_flag("--json", options.json,
+                    "one JSON object a reply: parts, reason, tokens, times");
+  add_tensor_options(command, options);
+  command->footer(
+      "Media of replies are written to new files part-0001.png, part-0002.wav, … of --out.\n"
+      "In a conversation, /help tells what can be said; Ctrl-C stops a reply, twice leaves.\n"
+      "Examples:\n"
+      "  tessera converse\n"
+      "  tessera converse \"draw two red circles\" --to image\n"
+      "  tessera converse \"what is this?\" --image photo.jpg --json\n"
+      "  tessera converse \"answer aloud\" --audio question.mp3 --to speech\n"
+      "  tessera converse --prompts prompts.txt --batch 16 --to music --out tunes");
+  command->final_callback([&o] {
+    if (o.converse.model.empty()) {
+      o.converse.model = data_folder() + "/models/tessera-mini";
+      TESSERA_CHECK(std::filesystem::exists(o.converse.model), NotFound,
+                    "{}: the bundled model is not here; pass a folder with -m FOLDER",
+                    o.converse.model);
+    }
+    tensor_commands().converse(o.converse);
   });
 }
 
@@ -340,6 +406,7 @@ int run(int argc, char** argv) {
       "Exit codes: 0 ok, 2 usage, 3 not found, 4 bad file, 5 unsupported, 6 out of memory, 7 i/o, "
       "70 internal, 130 interrupted.\n"
       "Every command has --help with examples; results go to stdout, everything else to stderr.");
+  add_converse(app, options);
   add_generate(app, options);
   add_tokenize(app, options);
   add_inspect(app, options);

@@ -149,6 +149,9 @@ CodedPart AnyToAny::Impl::encode(const Part& part) const {
     TESSERA_CHECK(text != nullptr, InvalidArgument, "a part named text holds no text");
     return {.modality = Modality::kText, .text = *text, .codes = {}};
   }
+  if (const auto made = known.find(content_key(part)); made != known.end()) {
+    return made->second;
+  }
   const auto codec = codecs.find(part.modality);
   TESSERA_CHECK(codec != codecs.end(), Unsupported, "{}: this model has no codec for {}",
                 folder.path.string(), modality_name(part.modality));
@@ -176,16 +179,10 @@ CodedMessage AnyToAny::Impl::encode(const Message& message) {
       }
       continue;
     }
-    const ContentKey key = content_key(part);
-    auto found = known.find(key);
-    if (found == known.end()) {
-      CodedPart coded =
-          with_context(part.source.empty() ? modality_name(part.modality) : part.source,
-                       [&] { return encode(part); });
-      remember(key, std::move(coded));
-      found = known.find(key);
-    }
-    result.parts.push_back(found->second);
+    result.parts.push_back(
+        with_context(part.source.empty() ? modality_name(part.modality) : part.source,
+                     [&] { return encode(part); }));
+    remember(content_key(part), result.parts.back());
   }
   if (message.role == Role::kUser && texts == 1) {
     std::stable_partition(result.parts.begin(), result.parts.end(),

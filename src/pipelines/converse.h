@@ -65,8 +65,9 @@ class AnyToAny {
   ~AnyToAny();
 
   /// Answers conversations, each ending with a user's message, as one static batch. The reply of a
-  /// conversation does not depend on the others. Throws InvalidArgument for an empty conversation,
-  /// a modality that the model lacks, or a last message that alone exceeds the context.
+  /// conversation does not depend on the others. A user's media are put before its text when there
+  /// is one text part. Throws InvalidArgument for an empty conversation or message, a modality `to`
+  /// that the model lacks, or a last message that alone exceeds the context. Not thread-safe.
   std::vector<Reply> reply(std::span<const std::vector<Message>> conversations,
                            const ConverseOptions& options,
                            const ConverseEvents& events = {});
@@ -76,7 +77,8 @@ class AnyToAny {
               const ConverseEvents& events = {});
 
   /// Media as the model's tokens: pictures are made square and resized, sound is mixed to mono and
-  /// resampled. Throws InvalidArgument for empty media, Unsupported for a modality without a codec.
+  /// resampled. Media of earlier replies give the tokens that they were made of. Throws
+  /// InvalidArgument for empty media, Unsupported for a modality without a codec.
   CodedPart encode(const Part& part) const;
   /// The inverse for media; speech and music come back as Audio, pictures as Image.
   Part decode(const CodedPart& part) const;

@@ -17,6 +17,7 @@ extern const TaskInfo kRecognizerTask;
 extern const TaskInfo kSpeakerTask;
 extern const TaskInfo kMusicTask;
 
+extern const JobInfo kAssetsJob;
 extern const JobInfo kTokenizerJob;
 extern const JobInfo kWorldTokensJob;
 extern const JobInfo kAssembleJob;
@@ -27,7 +28,7 @@ constexpr const TaskInfo* kTasks[] = {
     &kLanguageModel,  &kPictureCodecTask, &kAudioCodecTask, &kSceneJudgeTask,
     &kRecognizerTask, &kSpeakerTask,      &kMusicTask,
 };
-constexpr const JobInfo* kJobs[] = {&kTokenizerJob, &kWorldTokensJob, &kAssembleJob};
+constexpr const JobInfo* kJobs[] = {&kAssetsJob, &kTokenizerJob, &kWorldTokensJob, &kAssembleJob};
 
 }  // namespace
 

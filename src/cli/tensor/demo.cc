@@ -1,90 +1,237 @@
-// `tessera demo`: parity and speed of a small model against its reference's recorded outputs, and a
-// picture and a recording through io.
+// `tessera demo`: conversations over bundled text, picture and recordings, printed as they stream,
+// with a folder of their media, one page to look at and listen to, and a table of times. The
+// conversations are examples/demo.json; those that need a modality which the model lacks are left
+// out and named.
 #include "cli/tensor/common.h"
 #include "core/error.h"
+#include "core/html.h"
+#include "core/log.h"
 #include "io/audio.h"
 #include "io/image.h"
-#include "io/resize.h"
 #include "io/terminal_image.h"
-#include "pipelines/bench.h"
-#include "pipelines/parity.h"
+#include "pipelines/converse.h"
+#include "pipelines/transcript.h"
 
 #include <chrono>
 #include <cstdio>
+#include <set>
 
 namespace tessera::cli {
 namespace {
 
 namespace fs = io::fs;
+using pipelines::Reply;
 
-class Stopwatch {
- public:
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
+constexpr int kPictureColumns = 32;
 
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+// One row of the table at the end.
+struct Timing {
+  std::string task;  // "text → image"
+  Reply reply;
 };
 
-void show_model(const fs::path& folder) {
-  const pipelines::ParityResult parity = pipelines::check_parity(folder);
-  TESSERA_CHECK(!parity.first_difference.has_value(), Internal,
-                "{}: differs from its reference at {}", folder.string(), *parity.first_difference);
-  std::printf("\nmodel      %s: %ld recorded tensors of the reference, largest difference %.1e\n",
-              folder.filename().c_str(), static_cast<long>(parity.compared), parity.largest);
-  const models::ModelFolder opened = models::open_folder(folder.string());
-  const auto model = std::dynamic_pointer_cast<nn::SequenceModel>(models::load_model(opened, {}));
-  const io::Json speed = pipelines::measure_generation(*model, 64, 64, 1, 0);
-  std::printf("           %.0f tokens/s read, %.0f tokens/s written\n",
-              speed["prefill_tok_s"].get<double>(), speed["decode_tok_s"].get<double>());
-}
-
-void show_picture(const fs::path& file, const fs::path& out) {
-  const Stopwatch watch;
-  const Image image = io::read_image(file);
-  const Image small = io::resize(image, 96, 96, io::Filter::kBicubic);
-  const double seconds = watch.seconds();
-  io::write_png(out / "picture-96.png", small);
-  std::printf("\npicture    %s, %d × %d, read and resized to 96 × 96 in %.1f ms\n",
-              file.filename().c_str(), image.width, image.height, seconds * 1e3);
-  if (io::terminal_can_show_images()) {
-    std::printf("%s\n", io::terminal_image(image, 40).c_str());
+std::optional<Modality> modality_named(std::string_view name) {
+  for (const Modality m :
+       {Modality::kText, Modality::kImage, Modality::kSpeech, Modality::kMusic}) {
+    if (name == modality_name(m)) {
+      return m;
+    }
   }
+  return std::nullopt;
 }
 
-void show_recording(const fs::path& file, const fs::path& out) {
-  const Stopwatch watch;
-  const Audio source = io::read_audio(file.string());
-  const Audio speech = io::read_audio(file.string(), {.sample_rate = 16000, .mono = true});
-  const double seconds = watch.seconds();
-  io::write_audio((out / "recording-16k.wav").string(), speech);
-  std::printf("\nrecording  %s, %.2f s at %d Hz, read and resampled to %d Hz at %.0f × real time\n",
-              file.filename().c_str(), source.seconds(), source.sample_rate, speech.sample_rate,
-              source.seconds() / seconds);
+// A turn of examples/demo.json.
+struct DemoTurn {
+  Message message;
+  std::optional<Modality> to;
+  std::string task;
+};
+
+class Demo {
+ public:
+  Demo(const DemoOptions& options, pipelines::AnyToAny& model)
+      : options_(options), model_(model), examples_(fs::path(options.data) / "examples") {}
+
+  void run();
+
+ private:
+  bool can(const io::Json& conversation);
+  DemoTurn read_turn(const io::Json& json);
+  void converse(const io::Json& conversation);
+  Reply answer(const std::vector<Message>& history, const DemoTurn& turn);
+  void show(Part& part);
+  std::string table() const;
+  void write_page() const;
+
+  const DemoOptions& options_;
+  pipelines::AnyToAny& model_;
+  fs::path examples_;
+  std::vector<pipelines::Transcript> transcripts_;
+  std::vector<Timing> timings_;
+  std::set<std::string> missing_;
+  int files_ = 0;
+};
+
+bool Demo::can(const io::Json& conversation) {
+  bool complete = true;
+  const auto need = [&](const std::string& name) {
+    const std::optional<Modality> modality = modality_named(name);
+    if (modality && *modality != Modality::kText && !model_.has(*modality)) {
+      missing_.insert(name);
+      complete = false;
+    }
+  };
+  for (const io::Json& turn : conversation.at("turns")) {
+    for (const auto& [key, value] : turn.items()) {
+      need(key == "to" ? value.get<std::string>() : key);
+    }
+  }
+  return complete;
+}
+
+DemoTurn Demo::read_turn(const io::Json& json) {
+  DemoTurn turn;
+  for (const char* key : {"image", "speech", "music"}) {
+    if (!json.contains(key)) {
+      continue;
+    }
+    const fs::path file = examples_ / json.at(key).get<std::string>();
+    Part part{.modality = *modality_named(key), .content = {}, .source = file.string()};
+    if (part.modality == Modality::kImage) {
+      part.content = io::read_image(file);
+    } else {
+      part.content = io::read_audio(file.string());
+    }
+    turn.task += std::string(turn.task.empty() ? "" : " + ") + key;
+    turn.message.parts.push_back(std::move(part));
+  }
+  turn.message.parts.push_back(Part::text(json.value("text", "")));
+  turn.to = modality_named(json.value("to", ""));
+  turn.task = (turn.task.empty() ? "text" : turn.task) + " → " + json.value("to", "any");
+  return turn;
+}
+
+// Writes a media part beside the page and shows or names it.
+void Demo::show(Part& part) {
+  const char* name = modality_name(part.modality);
+  const bool picture = part.modality == Modality::kImage;
+  const fs::path file =
+      fs::path(options_.out) / fmt::format("{:02}-{}.{}", ++files_, name, picture ? "png" : "wav");
+  part.source = file.string();
+  if (picture) {
+    const Image& image = std::get<Image>(part.content);
+    io::write_png(file, image);
+    std::printf("\n%s", io::terminal_can_show_images()
+                            ? io::terminal_image(image, kPictureColumns).c_str()
+                            : "");
+  } else {
+    const Audio& audio = std::get<Audio>(part.content);
+    io::write_audio(file.string(), audio);
+    std::printf("\n  (%.1f s) ", audio.seconds());
+  }
+  std::printf("  [%s: %s]", name, file.c_str());
+}
+
+Reply Demo::answer(const std::vector<Message>& history, const DemoTurn& turn) {
+  pipelines::ConverseEvents events;
+  events.on_text = [](size_t, std::string_view piece) {
+    std::fwrite(piece.data(), 1, piece.size(), stdout);
+    std::fflush(stdout);
+  };
+  std::printf("tessera  ");
+  std::fflush(stdout);
+  pipelines::ConverseOptions converse;
+  converse.to = turn.to;
+  converse.seed = options_.seed;
+  Reply reply = model_.reply(history, converse, events);
+  for (Part& part : reply.message.parts) {
+    if (part.modality != Modality::kText) {
+      show(part);
+    }
+  }
+  std::printf("\n");
+  return reply;
+}
+
+void Demo::converse(const io::Json& conversation) {
+  pipelines::Transcript transcript{.title = conversation.at("title").get<std::string>(),
+                                   .entries = {}};
+  std::printf("\n— %s —\n", transcript.title.c_str());
+  std::vector<Message> history;
+  for (const io::Json& json : conversation.at("turns")) {
+    DemoTurn turn = read_turn(json);
+    for (const Part& part : turn.message.parts) {
+      const auto* text = std::get_if<std::string>(&part.content);
+      if (text == nullptr) {
+        std::printf("you      [%s: %s]\n", modality_name(part.modality), part.source.c_str());
+      } else {
+        std::printf("you      %s\n", text->c_str());
+      }
+    }
+    history.push_back(turn.message);
+    transcript.entries.push_back({turn.message, ""});
+    Reply reply = answer(history, turn);
+    history.push_back(reply.message);
+    const double seconds = reply.prefill_seconds + reply.decode_seconds;
+    transcript.entries.push_back({reply.message, fmt::format("{:.2f} s", seconds)});
+    timings_.push_back({turn.task, std::move(reply)});
+  }
+  transcripts_.push_back(std::move(transcript));
+}
+
+std::string Demo::table() const {
+  std::string out = fmt::format("{:<18} {:>8} {:>8} {:>9} {:>12}\n", "task", "seconds", "tokens",
+                                "tokens/s", "first audio");
+  for (const auto& [task, reply] : timings_) {
+    const double seconds = reply.prefill_seconds + reply.decode_seconds;
+    out += fmt::format(
+        "{:<18} {:>8.2f} {:>8} {:>9.0f} {:>12}\n", task, seconds, reply.new_tokens,
+        static_cast<double>(reply.new_tokens) / std::max(1e-9, reply.decode_seconds),
+        reply.first_audio_seconds < 0 ? "" : fmt::format("{:.2f} s", reply.first_audio_seconds));
+  }
+  return out;
+}
+
+void Demo::write_page() const {
+  const std::string footer =
+      "<section><h2>Times on this machine</h2><pre>" + html_text(table()) + "</pre></section>";
+  io::write_file(fs::path(options_.out) / "demo.html",
+                 pipelines::render_transcripts("tessera: a conversation", transcripts_, footer));
+}
+
+void Demo::run() {
+  for (const io::Json& conversation : io::read_json(examples_ / "demo.json")) {
+    if (can(conversation)) {
+      converse(conversation);
+    }
+  }
+  write_page();
+  std::printf("\n%s", table().c_str());
+  if (!missing_.empty()) {
+    std::string names;
+    for (const std::string& name : missing_) {
+      names += (names.empty() ? "" : " or ") + name;
+    }
+    std::printf("\nThe bundled model has no %s yet: those conversations were left out.\n",
+                names.c_str());
+  }
+  std::printf(
+      "\nLook and listen: %s/demo.html (one file), the media beside it.\n\n"
+      "Try next:\n"
+      "  build/release/tessera converse\n"
+      "  build/release/tessera converse \"draw three blue stars\" --to image --out out\n"
+      "  build/release/tessera bench any2any --quick\n",
+      options_.out.c_str());
 }
 
 }  // namespace
 
 int run_demo(const DemoOptions& options) {
   translate_torch_errors([&] {
-    prepare(options);
-    const fs::path data = options.data;
-    const fs::path out = options.out;
-    fs::create_directories(out);
-    if (const fs::path golden = data / "tests" / "goldens" / "llama" / "gqa_bias_llama3";
-        fs::exists(golden)) {
-      show_model(golden);
-    }
-    show_picture(data / "examples" / "media" / "scene.png", out);
-    show_recording(data / "examples" / "media" / "speech.wav", out);
-    std::printf(
-        "\nwritten    %s/picture-96.png, %s/recording-16k.wav\n\n"
-        "Try next:\n"
-        "  build/release/tessera inspect tests/goldens/llama/plain --entries\n"
-        "  build/release/tessera bench machine\n"
-        "  build/release/tessera bench generate --random 1.1b --dtype bf16 --prompt 32 --gen 16\n",
-        out.c_str(), out.c_str());
+    const nn::LoadOptions load = prepare(options);
+    fs::create_directories(options.out);
+    pipelines::AnyToAny model((fs::path(options.data) / "models" / "tessera-mini").string(), load);
+    Demo(options, model).run();
   });
   return 0;
 }

@@ -4,6 +4,7 @@
 namespace tessera::cli {
 
 int run_generate(const GenerateOptions& options);
+int run_converse(const ConverseOptions& options);
 int run_forward(const ForwardOptions& options);
 int run_inspect(const InspectOptions& options);
 int run_train(const TrainOptions& options);
@@ -19,6 +20,7 @@ tessera_commands() {
   using namespace tessera::cli;  // NOLINT(google-build-using-namespace): one function
   static const TensorCommands table{.abi = kCommandsAbi,
                                     .generate = run_generate,
+                                    .converse = run_converse,
                                     .forward = run_forward,
                                     .inspect = run_inspect,
                                     .train = run_train,

@@ -52,7 +52,7 @@ TEST(BpeTrainer, WritesAFolder) {
   BpeTrainer trainer;
   trainer.add("Two red circles, two cats.", 10);
   trainer.add("");
-  const BpePieces pieces = trainer.train({  .vocab_size = 270});
+  const BpePieces pieces = trainer.train({.vocab_size = 270});
   EXPECT_EQ(pieces.pieces.size(), 270U);
   const Folder folder;
   const std::vector<std::string> added = {"[Human]", "<👀0>", "<👀1>", "<soim>"};

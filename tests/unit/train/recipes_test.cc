@@ -26,7 +26,7 @@ TEST(Recipes, AreRead) {
   }
   for (const char* kind :
        {"picture_codec", "audio_codec", "scene_judge", "speech_recognizer", "speaker_judge",
-        "music_judge", "language_model", "tokenizer", "world_tokens", "assemble"}) {
+        "music_judge", "language_model", "assets", "tokenizer", "world_tokens", "assemble"}) {
     EXPECT_TRUE(kinds.contains(kind)) << kind;
   }
 }

@@ -1,0 +1,111 @@
+// `tessera converse`: one prompt, many prompts in batches, or a conversation over stdin.
+#include "cli/tensor/common.h"
+#include "cli/tensor/converse_repl.h"
+#include "core/error.h"
+#include "core/strings.h"
+#include "train/stop_signal.h"
+
+namespace tessera::cli {
+namespace {
+
+std::vector<std::string> read_prompts(const ConverseOptions& options) {
+  std::vector<std::string> prompts = options.prompts;
+  if (!options.prompts_file.empty()) {
+    const std::string content = io::read_file(options.prompts_file, uint64_t{1} << 30);
+    for (std::string& line : split(content, '\n')) {
+      if (!trim(line).empty()) {
+        prompts.push_back(std::move(line));
+      }
+    }
+    TESSERA_CHECK(!prompts.empty(), InvalidArgument, "{}: holds no prompt", options.prompts_file);
+  }
+  return prompts;
+}
+
+pipelines::ConverseOptions reply_options(const ConverseOptions& options) {
+  return {.to = parse_modality(options.to),
+          .seed = options.seed,
+          .max_new_tokens = options.max_new_tokens,
+          .greedy = options.greedy,
+          .temperature = options.temperature,
+          .top_p = options.top_p,
+          .top_k = options.top_k,
+          .guidance = options.guidance};
+}
+
+// In the order of AnyGPT's messages.
+std::vector<Part> read_all_media(const ConverseOptions& options) {
+  std::vector<Part> parts;
+  for (const auto& [files, modality] :
+       {std::pair(&options.images, Modality::kImage), std::pair(&options.music, Modality::kMusic),
+        std::pair(&options.audio, Modality::kSpeech)}) {
+    for (const std::string& file : *files) {
+      parts.push_back(read_media(modality, file));
+    }
+  }
+  return parts;
+}
+
+// Every prompt is a conversation of its own.
+void answer_prompts(pipelines::AnyToAny& model,
+                    const std::vector<std::string>& prompts,
+                    const std::vector<Part>& media,
+                    const ConverseOptions& options,
+                    ReplyOutput& output) {
+  const train::StopSignal stop;
+  const auto batch = static_cast<size_t>(options.batch);
+  for (size_t first = 0; first < prompts.size(); first += batch) {
+    std::vector<std::vector<Message>> talks;
+    for (size_t i = first; i < std::min(first + batch, prompts.size()); ++i) {
+      Message message{.role = Role::kUser, .parts = media};
+      message.parts.push_back(Part::text(prompts[i]));
+      talks.push_back({std::move(message)});
+    }
+    pipelines::ConverseEvents events = output.stream();
+    if (talks.size() == 1) {
+      output.end(prompts[first], model.reply(talks[0], reply_options(options), events));
+    } else {
+      events = {.on_text = {},
+                .on_begin = {},
+                .on_audio = {},
+                .on_part = {},
+                .on_forget = events.on_forget,
+                .go_on = events.go_on};
+      const std::vector<pipelines::Reply> replies =
+          model.reply(talks, reply_options(options), events);
+      for (size_t i = 0; i < replies.size(); ++i) {
+        output.whole(prompts[first + i], replies[i]);
+      }
+    }
+    if (train::StopSignal::requested()) {
+      throw Cancelled("interrupted");
+    }
+  }
+}
+
+}  // namespace
+
+int run_converse(const ConverseOptions& options) {
+  translate_torch_errors([&] {
+    const nn::LoadOptions load = prepare(options);
+    const std::vector<std::string> prompts = read_prompts(options);
+    std::vector<Part> media = read_all_media(options);
+    std::optional<Part> voice;
+    if (!options.voice.empty()) {
+      voice = read_media(Modality::kSpeech, options.voice);
+    }
+    pipelines::AnyToAny model(options.model, load);
+    ReplyOutput output(options.out, options.json);
+    if (prompts.empty()) {
+      Repl(model, output, reply_options(options), std::move(media), std::move(voice)).run();
+      return;
+    }
+    if (voice.has_value()) {
+      media.insert(media.begin(), std::move(*voice));
+    }
+    answer_prompts(model, prompts, media, options, output);
+  });
+  return 0;
+}
+
+}  // namespace tessera::cli
