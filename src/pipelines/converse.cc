@@ -316,7 +316,7 @@ void AnyToAny::Impl::generate(const std::vector<Prompt>& prompts,
     return;
   }
   // Taken out while it is in use: an error leaves no half-filled state behind.
-  const std::unique_ptr<nn::Cache> kept = cache == nullptr ? model->make_cache() : std::move(cache);
+  std::unique_ptr<nn::Cache> kept = cache == nullptr ? model->make_cache() : std::move(cache);
   const std::vector<int64_t>& prompt = prompts[0].ids;
   const size_t most = std::min(cached.size(), prompt.size() - 1);
   size_t common = 0;
@@ -329,6 +329,7 @@ void AnyToAny::Impl::generate(const std::vector<Prompt>& prompts,
       nn::generate(*model, device_ids, batch.mask, options, on_token, kept.get()).flatten();
   const int64_t* first = all.const_data_ptr<int64_t>();
   cached.assign(first, first + kept->length());
+  cache = std::move(kept);
 }
 
 AnyToAny::AnyToAny(std::string_view model, const nn::LoadOptions& load)
