@@ -21,7 +21,7 @@ says() { grep -q -- "$1" "$work/$2" || fail "no '$1' on $2: $(head -n 3 "$work/$
 silent() { [ ! -s "$work/$1" ] || fail "$1 should be empty: $(head -n 3 "$work/$1")"; }
 
 expect 0 --help; says 'generate' out; silent err
-for command in generate tokenize inspect forward bench doctor demo train; do
+for command in converse generate tokenize inspect forward bench doctor demo train; do
   expect 0 "$command" --help; says 'Usage' out
 done
 expect 0 --version; says 'tessera [0-9]' out
@@ -64,6 +64,24 @@ expect 3 forward "$model" --in "$work/none.safetensors" --out "$work/o"
 cp -r "$model" "$work/wide"
 sed -i 's/"intermediate_size": 52/"intermediate_size": 53/' "$work/wide/config.json"
 expect 4 forward "$work/wide" --in "$model/parity.safetensors" --out "$work/o"; says 'gate_proj' err
+
+# A conversation: a folder that has no media, media that are none, a picture from the bundled model, several turns by pipe.
+expect 3 converse -m "$model" hello; says 'any_to_any.json' err
+mini=$(dirname "$0")/../../models/tessera-mini
+if [ -d "$mini" ]; then
+  echo 'no picture' >"$work/broken.png"
+  expect 4 converse -m "$mini" hello --image "$work/broken.png"; says 'broken.png' err
+  expect 2 converse -m "$mini" hello --to smell; silent out
+  expect 2 converse -m "$mini" ''; says 'empty' err
+  expect 0 converse -m "$mini" 'draw a red circle' --to image --out "$work/media" --json --seed 1
+  says '"valid":true' out; says '"type":"image"' out
+  [ "$(head -c 4 "$work/media/part-0001.png" | tail -c 3)" = PNG ] || fail "no picture was written"
+  expect 0 converse -m "$mini" 'What is in this picture?' --image "$work/media/part-0001.png" --to text
+  [ -s "$work/out" ] || fail "no answer about a picture"
+  printf '/to image\nDraw a blue star.\n/to text\nWhat colour is it?\n/save %s\n/quit\n' "$work/talk.jsonl" |
+    "$program" converse -m "$mini" --out "$work/media" >"$work/out" 2>"$work/err" || fail "a conversation over a pipe"
+  says 'part-0002.png' out; grep -q '<soim>' "$work/talk.jsonl" || fail "/save wrote no picture"
+fi
 
 [ "$failures" = 0 ] && echo "all passed"
 exit $((failures > 0))

@@ -31,7 +31,7 @@ pipelines::ConverseEvents ReplyOutput::stream() {
   // Sound is decoded as it comes, so that the time of the first chunk is told.
   events.on_audio = [](size_t, Modality, const Audio&) {};
   events.on_forget = [](size_t, size_t turns) {
-    log::warn("the oldest {} messages no longer fit into the model's context", turns);
+    log::warning("the oldest {} messages no longer fit into the model's context", turns);
   };
   events.go_on = [] { return !train::StopSignal::requested(); };
   return events;

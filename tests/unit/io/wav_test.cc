@@ -180,9 +180,11 @@ TEST(Wav, FloatsSurviveAndIntegersAreClamped) {
             (std::vector<float>{3277.0F / 32768, -1, top, -1, top, -1, 0}));
 }
 
-TEST(Wav, AFileInMemoryIsTheFileOnDisk) {
-  const Audio audio{.sample_rate = 8000, .channels = 1, .samples = kThreeFloats};
-  EXPECT_EQ(encode_wav(audio), riff(kMono16 + chunk("data", kThreeSamples)));
+TEST(Wav, AFileInMemoryIsTheFileThatSoundfileWrites) {
+  WavReader reader(ByteSource::open((kAudioGoldens / "pcm_16.wav").string()));
+  Audio audio{.sample_rate = reader.sample_rate(), .channels = reader.channels(), .samples = {}};
+  audio.samples = read_all(reader, reader.channels());
+  EXPECT_EQ(encode_wav(audio), read_file(kAudioGoldens / "pcm_16.wav"));
   EXPECT_EQ(decode(encode_wav({.sample_rate = 8000, .channels = 1, .samples = {}})),
             std::vector<float>{});
 }

@@ -12,6 +12,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
