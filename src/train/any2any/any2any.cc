@@ -154,8 +154,10 @@ class Bench {
       const std::vector<std::vector<Message>> hello = {{{Role::kUser, {Part::text("Hello.")}}}};
       subject_.reply(hello);
     }
-    for (RowRun& run : runs_) {  // in any case
-      step(run, 1, progress);
+    for (RowRun& run : runs_) {
+      if (done_ == 0 || !late()) {
+        step(run, 1, progress);
+      }
     }
     announce(progress);
     for (size_t i = 1; i < settings_.singles; ++i) {
@@ -187,7 +189,7 @@ class Bench {
   void announce(Progress& progress) {
     const auto first = std::find_if(runs_.begin(), runs_.end(),
                                     [](const RowRun& run) { return run.next < run.limit; });
-    if (first == runs_.end()) {
+    if (first == runs_.end() || late()) {
       return;
     }
     const auto alone = static_cast<double>(done_);
@@ -399,6 +401,9 @@ class Bench {
 
   Result finish() {
     for (RowRun& run : runs_) {
+      if (run.limit > 0 && run.result.n == 0) {
+        run.result.row.skipped = "not reached in time";
+      }
       for (const auto& [name, samples] : run.model) {
         run.result.metrics.push_back(
             {.name = name,

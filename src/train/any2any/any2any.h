@@ -33,7 +33,7 @@ struct Settings {
   size_t items = 200;   // a row
   size_t batch = 16;    // conversations at once
   size_t singles = 8;   // first items of a row that are timed one by one
-  double seconds = 0;   // no batch begins later; each row gets one item in any case. 0: no limit
+  double seconds = 0;   // nothing but the first item begins later; 0: no limit
   size_t examples = 2;  // right ones and wrong ones of a row for the report
   uint64_t seed = 0;
 };

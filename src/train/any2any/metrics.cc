@@ -60,12 +60,16 @@ Interval interval(std::span<const Sample> samples, Average kind, uint64_t seed) 
   if (samples.empty()) {
     return {kNone, kNone};
   }
-  if (kind == Average::kMicro && is_rate(samples)) {
+  if (is_rate(samples)) {
     double right = 0;
     for (const Sample& sample : samples) {
       right += sample.part;
     }
-    return wilson(right, static_cast<double>(samples.size()));
+    const auto trials = static_cast<double>(samples.size());
+    // All right or all wrong: every draw would be the same.
+    if (kind == Average::kMicro || right == 0 || right == trials) {
+      return wilson(right, trials);
+    }
   }
   Rng rng(seed, hash_name("bootstrap"));
   std::vector<Sample> drawn(samples.size());

@@ -30,7 +30,8 @@ struct Interval {
 /// Wilson's 95 % interval of a rate (Wilson 1927); [0, 1] for no trials.
 Interval wilson(double right, double trials);
 
-/// 95 % interval of `average`: Wilson's for a rate, else from 1000 bootstrap draws of items (Efron
+/// 95 % interval of `average`: Wilson's for a rate, and for classes that are all right or all
+/// wrong, else from 1000 bootstrap draws of items (Efron
 /// 1979), which the seed decides. NaN without samples.
 Interval interval(std::span<const Sample> samples, Average kind, uint64_t seed);
 

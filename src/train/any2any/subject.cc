@@ -54,10 +54,14 @@ Subject subject_of(pipelines::AnyToAny& model, uint64_t seed) {
   pipelines::ConverseOptions options;
   options.seed = seed;
   options.max_new_tokens = kTextRoom + longest;
-  // Another seed each time, so that the draws of different items are independent.
-  subject.reply = [&model, options,
+  // Another seed each time, so that the draws of different items are independent. One alone is
+  // streamed, as a user would hear it.
+  pipelines::ConverseEvents stream;
+  stream.on_audio = [](size_t, Modality, const Audio&) {};
+  subject.reply = [&model, options, stream,
                    seed](std::span<const std::vector<Message>> conversations) mutable {
-    const std::vector<pipelines::Reply> replies = model.reply(conversations, options);
+    std::vector<pipelines::Reply> replies = model.reply(
+        conversations, options, conversations.size() == 1 ? stream : pipelines::ConverseEvents{});
     options.seed = mix64(seed ^ options.seed);
     return replies;
   };

@@ -67,6 +67,8 @@ TEST(AnyMetrics, BootstrapCoversAndNarrows) {
   // A mean of 400 uniform values: ± 1.96 · √(1/12/400).
   EXPECT_NEAR(narrow.high - narrow.low, 2 * 1.96 * std::sqrt(1.0 / 12 / 400), 0.01);
   EXPECT_TRUE(std::isnan(interval({}, Average::kMacro, 1).low));
+  const std::vector<Sample> wrong = {{0, 1, 3}, {0, 1, 4}};
+  EXPECT_EQ(interval(wrong, Average::kMacro, 1).high, wilson(0, 2).high);
   const std::vector<Sample> same(9, {1, 2});
   EXPECT_DOUBLE_EQ(interval(same, Average::kMicro, 1).low, 0.5);
   EXPECT_DOUBLE_EQ(interval(same, Average::kMicro, 1).high, 0.5);
