@@ -7,12 +7,26 @@
 #include "io/terminal_image.h"
 #include "train/stop_signal.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdio>
 
 namespace tessera::cli {
 namespace {
 
 constexpr int kColumns = 40;  // of a picture in the terminal
+
+// A terminal obeys control characters; a model must not give it orders.
+std::string harmless(std::string_view text) {
+  std::string result(text);
+  if (::isatty(STDOUT_FILENO) != 0) {
+    std::replace_if(
+        result.begin(), result.end(),
+        [](char c) { return (c >= 0 && c < ' ' && c != '\n' && c != '\t') || c == '\x7F'; }, '?');
+  }
+  return result;
+}
 
 }  // namespace
 
@@ -80,7 +94,7 @@ std::string ReplyOutput::save(const Part& part) {
 }
 
 void ReplyOutput::show_text(std::string_view text) {
-  put(text);
+  put(harmless(text));
   line_open_ = !text.empty() && text.back() != '\n';
 }
 
