@@ -103,9 +103,8 @@ TEST_F(MediaObjectives, AudioCodecOfMusic) {
 }
 
 TEST_F(MediaObjectives, SpeechWithCharacters) {
-  if (!world::SpeechTools::installed().missing().empty()) {
-    GTEST_SKIP() << "speech programs are not installed";
-  }
+  const std::vector<std::string> missing = world::SpeechTools::installed().missing();
+  ASSERT_TRUE(missing.empty()) << missing.front();
   io::Json config = tiny_audio_config();
   config.update({{"sample_rate", 16000}, {"hop_length", 160}, {"n_fft", 640}});
   const std::string data = "kind: speech, train: 8, validate: 4, clip: 4, threads: 2";
