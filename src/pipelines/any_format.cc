@@ -73,6 +73,16 @@ const std::vector<std::string>& token_kind_names() {
   return kNames;
 }
 
+Modality modality_named(std::string_view name) {
+  for (const Modality modality :
+       {Modality::kText, Modality::kImage, Modality::kSpeech, Modality::kMusic}) {
+    if (name == modality_name(modality)) {
+      return modality;
+    }
+  }
+  throw InvalidArgument("'{}' is no modality; expected text, image, speech or music", name);
+}
+
 const MediaMarkers& media_markers(Modality modality) {
   static const MediaMarkers kImage{"👀", "<soim>", "<eoim>"};
   static const MediaMarkers kSpeech{"🗣️", "<sosp>", "<eosp>"};

@@ -42,6 +42,9 @@ struct TokenSequence {
   std::vector<TokenKind> kinds;
 };
 
+/// A modality by its name in files and commands; throws InvalidArgument naming those there are.
+Modality modality_named(std::string_view name);
+
 /// The strings of one modality.
 struct MediaMarkers {
   std::string code;  // before the number: "👀" in "<👀17>"

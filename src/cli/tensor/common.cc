@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/strings.h"
+#include "io/file.h"
 #include "ops/device.h"
 
 #include <ATen/Parallel.h>
@@ -64,6 +65,17 @@ nn::LoadOptions prepare(const CommonOptions& options) {
   }
   load.device = device;
   return load;
+}
+
+std::vector<std::string> read_prompts(std::vector<std::string> prompts, const std::string& file) {
+  if (!file.empty()) {
+    for (std::string& line : split(io::read_file(file, uint64_t{1} << 30), '\n')) {
+      if (!trim(line).empty()) {
+        prompts.push_back(std::move(line));
+      }
+    }
+  }
+  return prompts;
 }
 
 void translate_torch_errors(const std::function<void()>& body) {

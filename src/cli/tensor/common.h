@@ -11,6 +11,9 @@ namespace tessera::cli {
 /// Sets libtorch's threads (0 = physical cores) and checks the device.
 nn::LoadOptions prepare(const CommonOptions& options);
 
+/// `prompts`, then the lines of `file` (empty: none) that are not blank.
+std::vector<std::string> read_prompts(std::vector<std::string> prompts, const std::string& file);
+
 /// Runs `body`; libtorch's errors leave as our own, without their backtrace.
 void translate_torch_errors(const std::function<void()>& body);
 

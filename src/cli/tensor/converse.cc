@@ -8,17 +8,10 @@
 namespace tessera::cli {
 namespace {
 
-std::vector<std::string> read_prompts(const ConverseOptions& options) {
-  std::vector<std::string> prompts = options.prompts;
-  if (!options.prompts_file.empty()) {
-    const std::string content = io::read_file(options.prompts_file, uint64_t{1} << 30);
-    for (std::string& line : split(content, '\n')) {
-      if (!trim(line).empty()) {
-        prompts.push_back(std::move(line));
-      }
-    }
-    TESSERA_CHECK(!prompts.empty(), InvalidArgument, "{}: holds no prompt", options.prompts_file);
-  }
+std::vector<std::string> prompts_of(const ConverseOptions& options) {
+  std::vector<std::string> prompts = read_prompts(options.prompts, options.prompts_file);
+  TESSERA_CHECK(options.prompts_file.empty() || !prompts.empty(), InvalidArgument,
+                "{}: holds no prompt", options.prompts_file);
   return prompts;
 }
 
@@ -88,7 +81,7 @@ void answer_prompts(pipelines::AnyToAny& model,
 int run_converse(const ConverseOptions& options) {
   translate_torch_errors([&] {
     const nn::LoadOptions load = prepare(options);
-    const std::vector<std::string> prompts = read_prompts(options);
+    const std::vector<std::string> prompts = prompts_of(options);
     std::vector<Part> media = read_all_media(options);
     std::optional<Part> voice;
     if (!options.voice.empty()) {

@@ -53,15 +53,10 @@ Part read_media(Modality modality, const std::string& path) {
 }
 
 std::optional<Modality> parse_modality(std::string_view name) {
-  for (const Modality modality :
-       {Modality::kText, Modality::kImage, Modality::kSpeech, Modality::kMusic}) {
-    if (name == modality_name(modality)) {
-      return modality;
-    }
+  if (name.empty() || name == "auto") {
+    return std::nullopt;
   }
-  TESSERA_CHECK(name.empty() || name == "auto", InvalidArgument,
-                "'{}' is no kind of reply; expected text, image, speech, music or auto", name);
-  return std::nullopt;
+  return pipelines::modality_named(name);
 }
 
 void Repl::run() {

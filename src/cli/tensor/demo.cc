@@ -30,16 +30,6 @@ struct Timing {
   Reply reply;
 };
 
-std::optional<Modality> modality_named(std::string_view name) {
-  for (const Modality m :
-       {Modality::kText, Modality::kImage, Modality::kSpeech, Modality::kMusic}) {
-    if (name == modality_name(m)) {
-      return m;
-    }
-  }
-  return std::nullopt;
-}
-
 // A turn of examples/demo.json.
 struct DemoTurn {
   Message message;
@@ -75,8 +65,7 @@ class Demo {
 bool Demo::can(const io::Json& conversation) {
   bool complete = true;
   const auto need = [&](const std::string& name) {
-    const std::optional<Modality> modality = modality_named(name);
-    if (modality && *modality != Modality::kText && !model_.has(*modality)) {
+    if (!model_.has(pipelines::modality_named(name))) {
       missing_.insert(name);
       complete = false;
     }
@@ -96,7 +85,7 @@ DemoTurn Demo::read_turn(const io::Json& json) {
       continue;
     }
     const fs::path file = examples_ / json.at(key).get<std::string>();
-    Part part{.modality = *modality_named(key), .content = {}, .source = file.string()};
+    Part part{.modality = pipelines::modality_named(key), .content = {}, .source = file.string()};
     if (part.modality == Modality::kImage) {
       part.content = io::read_image(file);
     } else {
@@ -106,8 +95,8 @@ DemoTurn Demo::read_turn(const io::Json& json) {
     turn.message.parts.push_back(std::move(part));
   }
   turn.message.parts.push_back(Part::text(json.value("text", "")));
-  turn.to = modality_named(json.value("to", ""));
-  turn.task = (turn.task.empty() ? "text" : turn.task) + " → " + json.value("to", "any");
+  turn.to = pipelines::modality_named(json.at("to").get<std::string>());
+  turn.task = (turn.task.empty() ? "text" : turn.task) + " → " + json.at("to").get<std::string>();
   return turn;
 }
 

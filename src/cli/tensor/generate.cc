@@ -12,16 +12,8 @@
 namespace tessera::cli {
 namespace {
 
-std::vector<std::string> read_prompts(const GenerateOptions& options) {
-  std::vector<std::string> prompts = options.prompts;
-  if (!options.prompts_file.empty()) {
-    const std::string content = io::read_file(options.prompts_file, uint64_t{1} << 30);
-    for (std::string& line : split(content, '\n')) {
-      if (!trim(line).empty()) {
-        prompts.push_back(std::move(line));
-      }
-    }
-  }
+std::vector<std::string> prompts_of(const GenerateOptions& options) {
+  std::vector<std::string> prompts = read_prompts(options.prompts, options.prompts_file);
   if (prompts.empty() || (prompts.size() == 1 && prompts.front() == "-")) {
     prompts = {std::string(std::istreambuf_iterator<char>(std::cin), {})};
   }
@@ -59,7 +51,7 @@ void put(std::string_view text) {
 int run_generate(const GenerateOptions& options) {
   translate_torch_errors([&] {
     const nn::LoadOptions load = prepare(options);
-    const std::vector<std::string> prompts = read_prompts(options);
+    const std::vector<std::string> prompts = prompts_of(options);
     pipelines::TextCompleter completer(options.model, load);
     for (const std::string& prompt : prompts) {
       nn::GenerationOptions generation = generation_options(options, completer.defaults());

@@ -36,16 +36,6 @@ std::vector<std::string> known_kinds() {
 
 }  // namespace
 
-Modality modality_named(std::string_view name) {
-  for (const Modality modality :
-       {Modality::kText, Modality::kImage, Modality::kSpeech, Modality::kMusic}) {
-    if (name == modality_name(modality)) {
-      return modality;
-    }
-  }
-  throw InvalidArgument("'{}' is no modality; expected text, image, speech or music", name);
-}
-
 WorldItems::WorldItems(const Options& data, const std::set<Modality>& offered, uint64_t seed)
     : seed_(seed), limits_(read_scene_limits(data)) {
   const std::string splits[] = {"train", "validation", "test"};

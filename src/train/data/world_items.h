@@ -44,7 +44,4 @@ class WorldItems {
 /// What the user writes in a turn: the wording, then the text that it is about.
 std::string user_text(const world::Turn& turn);
 
-/// A modality by its name; throws InvalidArgument naming those there are.
-Modality modality_named(std::string_view name);
-
 }  // namespace tessera::train

@@ -119,7 +119,7 @@ void Assembly::add_codecs(const Options& model, const io::fs::path& tokenizer) {
   const Options given = model.section("codecs");
   const io::Json codecs = any_.value("codecs", io::Json::object());
   for (const auto& [name, path] : codecs.items()) {
-    const Modality modality = modality_named(name);
+    const Modality modality = pipelines::modality_named(name);
     TESSERA_CHECK(path.is_string() && modality != Modality::kText, CorruptFile,
                   "{}: codecs.{} must be the folder of a codec of image, speech or music",
                   (tokenizer / "any_to_any.json").string(), name);

@@ -46,7 +46,7 @@ io::OrderedJson run_tokenizer(const Recipe& recipe, const JobContext& context) {
   std::set<Modality> offered;
   const Options codecs = model.section("codecs");
   for (const std::string& name : codecs.keys()) {
-    const Modality modality = modality_named(name);
+    const Modality modality = pipelines::modality_named(name);
     const Options codec = codecs.section(name);
     any["codecs"][name] = codec.string("folder", "");
     codes[modality] = codec.integer("codes", 0, {1, 1 << 20});

@@ -91,7 +91,7 @@ WorldTokens::WorldTokens(const Recipe& recipe, const JobContext& context)
   std::set<Modality> offered;
   const io::Json codecs = any_.value("codecs", io::Json::object());
   for (const auto& [name, folder] : codecs.items()) {
-    const Modality modality = modality_named(name);
+    const Modality modality = pipelines::modality_named(name);
     TESSERA_CHECK(folder.is_string(), CorruptFile, "{}: codecs.{} must be a folder",
                   (tokenizer_folder_ / "any_to_any.json").string(), name);
     folders[modality] = tokenizer_folder_ / folder.get<std::string>();
