@@ -1,6 +1,7 @@
 // AnyGPT's token format: order of the added tokens (m_utils/prompter.py, stage1_pretrain.py) and
 // the chat template (cli_infer_chat_model.py) of OpenMOSS/AnyGPT. Text runs between added tokens
-// are encoded each on its own, as AnyGPT's tokenizer splits them.
+// are encoded each on its own, as AnyGPT's tokenizer splits them; markers inside what somebody
+// wrote stay text, there unlike AnyGPT, so that no message can end a turn or start a span.
 #include "pipelines/any_format.h"
 
 #include "core/error.h"
@@ -165,9 +166,32 @@ std::optional<size_t> AnyFormat::rule_of(Modality modality) const {
 }
 
 void AnyFormat::append_text(std::string_view text, TokenKind kind, TokenSequence& out) const {
-  for (const int32_t id : tokenizer_->encode(text, /*add_special=*/false)) {
-    append_id(id, kind, out);
+  const std::vector<int32_t> ids = tokenizer_->encode(text, /*add_special=*/false);
+  if (std::none_of(ids.begin(), ids.end(), [&](int32_t id) { return is_marker(id); })) {
+    for (const int32_t id : ids) {
+      append_id(id, kind, out);
+    }
+    return;
   }
+  // What a user writes is never a marker. Every marker begins with one of these characters and goes
+  // on after it, so a cut there leaves none whole.
+  while (!text.empty()) {
+    const size_t cut = std::min(text.find_first_of("<["), text.size() - 1) + 1;
+    for (const int32_t id : tokenizer_->encode(text.substr(0, cut), /*add_special=*/false)) {
+      append_id(id, kind, out);
+    }
+    text.remove_prefix(cut);
+  }
+}
+
+bool AnyFormat::is_marker(int64_t id) const {
+  const std::array turns = {human_, assistant_, end_human_, end_reply_, bos_, eos_};
+  return std::find(turns.begin(), turns.end(), id) != turns.end() ||
+         std::any_of(grammar_.rules.begin(), grammar_.rules.end(), [&](const nn::SpanRule& rule) {
+           const int64_t codes = rule.levels * rule.codebook_size;
+           return id == rule.start_id || id == rule.end_id ||
+                  (id >= rule.first_code && id < rule.first_code + codes);
+         });
 }
 
 void AnyFormat::append_id(int64_t id, TokenKind kind, TokenSequence& out) const {

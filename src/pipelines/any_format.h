@@ -91,8 +91,8 @@ class AnyFormat {
   const std::vector<int64_t>& end_ids() const { return end_ids_; }
 
   /// The sequence of a conversation. When the last message is the assistant's, the sequence ends
-  /// with its end marker and `</s>` (training); else with the open `[MMGPT]:` (generation). User
-  /// messages put media before text, each followed by a space.
+  /// with its end marker and `</s>` (training); else with the open `[MMGPT]:` (generation). Parts
+  /// keep their order; text is never read as a marker.
   TokenSequence encode(std::span<const CodedMessage> messages) const;
   /// The same conversation without a condition, for guidance: system line, an empty user message
   /// and the open reply.
@@ -107,6 +107,7 @@ class AnyFormat {
  private:
   void append_text(std::string_view text, TokenKind kind, TokenSequence& out) const;
   void append_id(int64_t id, TokenKind kind, TokenSequence& out) const;
+  bool is_marker(int64_t id) const;
   void append_part(const CodedPart& part, bool prompt, TokenSequence& out) const;
 
   const text::Tokenizer* tokenizer_;

@@ -21,7 +21,7 @@ struct Subject {
   std::function<Part(const Part&)> copy;
   std::set<Modality> modalities;  // beside text
   MediaSizes sizes;
-  world::SceneLimits limits;
+  world::WorldLimits limits;
 };
 
 /// A model as it answers when its words alone tell what it should make. "world" of its

@@ -21,12 +21,13 @@ int limit_of(const io::Json& world, const char* key, int most) {
   return found->get<int>();
 }
 
-world::SceneLimits limits_of(const io::Json& config) {
-  world::SceneLimits limits;
+world::WorldLimits limits_of(const io::Json& config) {
+  world::WorldLimits limits;
   if (const auto world = config.find("world"); world != config.end()) {
     TESSERA_CHECK(world->is_object(), CorruptFile, "any_to_any.json: 'world' must be a map");
     limits.emoji = limit_of(*world, "emoji", limits.emoji);
     limits.groups = limit_of(*world, "groups", limits.groups);
+    limits.voices = limit_of(*world, "voices", limits.voices);
   }
   return limits;
 }

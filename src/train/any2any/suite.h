@@ -37,7 +37,7 @@ struct Case {
 
 struct SuiteOptions {
   uint64_t seed = 0;
-  world::SceneLimits limits;
+  world::WorldLimits limits;
   io::fs::path data;              // holds fsdd/ and ljspeech/; empty: without
   io::fs::path photos;            // pictures; empty: without
   std::vector<std::string> only;  // names of rows; empty: all

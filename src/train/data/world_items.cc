@@ -37,7 +37,7 @@ std::vector<std::string> known_kinds() {
 }  // namespace
 
 WorldItems::WorldItems(const Options& data, const std::set<Modality>& offered, uint64_t seed)
-    : seed_(seed), limits_(read_scene_limits(data)) {
+    : seed_(seed), limits_(read_world_limits(data)) {
   const std::string splits[] = {"train", "validation", "test"};
   const std::string split = data.choice("split", "train", splits);
   split_ = split == "train"        ? world::Split::kTrain
@@ -130,7 +130,8 @@ io::Json WorldItems::settings() const {
   return {{"seed", seed_},
           {"split", world::split_name(split_)},
           {"mixture", mixture},
-          {"world", {{"emoji", limits_.emoji}, {"groups", limits_.groups}}}};
+          {"world",
+           {{"emoji", limits_.emoji}, {"groups", limits_.groups}, {"voices", limits_.voices}}}};
 }
 
 std::string user_text(const world::Turn& turn) {

@@ -25,7 +25,7 @@ class WorldItems {
 
   /// Modalities but text that items may hold.
   const std::set<Modality>& modalities() const { return modalities_; }
-  const world::SceneLimits& limits() const { return limits_; }
+  const world::WorldLimits& limits() const { return limits_; }
   /// What the items depend on, for comparison.
   io::Json settings() const;
 
@@ -35,7 +35,7 @@ class WorldItems {
 
   uint64_t seed_;
   world::Split split_;
-  world::SceneLimits limits_;
+  world::WorldLimits limits_;
   std::vector<std::pair<std::string, double>> mixture_;
   double total_ = 0;
   std::set<Modality> modalities_;

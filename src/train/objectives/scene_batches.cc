@@ -24,19 +24,20 @@ world::SceneRenderer open_scene_renderer(const Options& data) {
   return world::SceneRenderer(pngs);
 }
 
-world::SceneLimits read_scene_limits(const Options& data) {
-  world::SceneLimits limits;
+world::WorldLimits read_world_limits(const Options& data) {
+  world::WorldLimits limits;
   const Options part = data.section("world");
   const auto most = [](int limit) { return Options::Range{1, static_cast<double>(limit)}; };
   limits.emoji = static_cast<int>(part.integer("emoji", limits.emoji, most(limits.emoji)));
   limits.groups = static_cast<int>(part.integer("groups", limits.groups, most(limits.groups)));
+  limits.voices = static_cast<int>(part.integer("voices", limits.voices, most(limits.voices)));
   return limits;
 }
 
 SceneBatches::SceneBatches(const Options& data, int image_size)
     : image_size_(image_size),
       renderer_(open_scene_renderer(data)),
-      limits_(read_scene_limits(data)) {}
+      limits_(read_world_limits(data)) {}
 
 SceneBatches::Drawn SceneBatches::draw(Split split, std::vector<Rng> generators) const {
   const world::Split wanted =

@@ -9,7 +9,7 @@
 namespace tessera::train {
 
 /// Reads "world" of the data section: {emoji: kinds, groups: most of a scene}; default: all.
-world::SceneLimits read_scene_limits(const Options& data);
+world::WorldLimits read_world_limits(const Options& data);
 
 /// Reads "assets", the folder of renderers. Throws InvalidArgument when it is not given, NotFound.
 world::SceneRenderer open_scene_renderer(const Options& data);
@@ -29,7 +29,7 @@ class SceneBatches {
  private:
   int image_size_;
   world::SceneRenderer renderer_;
-  world::SceneLimits limits_;
+  world::WorldLimits limits_;
 };
 
 }  // namespace tessera::train

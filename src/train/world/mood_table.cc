@@ -63,7 +63,7 @@ std::optional<int> row_of(Key key, Metre metre) {
   return std::nullopt;
 }
 
-std::vector<int> rows_within(const SceneLimits& limits) {
+std::vector<int> rows_within(const WorldLimits& limits) {
   std::vector<int> rows;
   const auto all = mood_table();
   for (size_t i = 0; i < all.size(); ++i) {
@@ -74,7 +74,7 @@ std::vector<int> rows_within(const SceneLimits& limits) {
   return rows;
 }
 
-Scene draw_scene_of_row(Rng& rng, int row, Split split, const SceneLimits& limits) {
+Scene draw_scene_of_row(Rng& rng, int row, Split split, const WorldLimits& limits) {
   const MoodRow& wanted = mood_table()[static_cast<size_t>(row)];
   for (int attempt = 0; attempt < 20000; ++attempt) {
     Scene scene = wanted.noun.empty() ? draw_scene(rng, limits)

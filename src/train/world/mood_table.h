@@ -31,9 +31,9 @@ std::optional<int> row_of(const Scene& scene);
 std::optional<int> row_of(Key key, Metre metre);
 
 /// Rows whose pictures are inside the limits; never empty.
-std::vector<int> rows_within(const SceneLimits& limits);
+std::vector<int> rows_within(const WorldLimits& limits);
 /// A picture of a row, of the given split; the row must be within the limits.
-Scene draw_scene_of_row(Rng& rng, int row, Split split, const SceneLimits& limits = {});
+Scene draw_scene_of_row(Rng& rng, int row, Split split, const WorldLimits& limits = {});
 /// Music of a row, of the given split.
 Melody draw_melody_of_row(Rng& rng, int row, Split split);
 

@@ -39,7 +39,7 @@ Group draw_group(Rng& rng, int kind, int background) {
   return group;
 }
 
-int draw_kind(Rng& rng, const SceneLimits& limits) {
+int draw_kind(Rng& rng, const WorldLimits& limits) {
   const int shapes = first_shape();
   const int kinds = static_cast<int>(object_kinds().size());
   return chance(rng, 0.35) ? shapes + static_cast<int>(rng.below(kinds - shapes))
@@ -73,7 +73,7 @@ void draw_counts(Rng& rng, Scene& scene) {
   }
 }
 
-Scene draw(Rng& rng, int first_kind, const SceneLimits& limits) {
+Scene draw(Rng& rng, int first_kind, const WorldLimits& limits) {
   Scene scene;
   do {
     scene.background = static_cast<int>(chance(rng, 0.65) ? rng.below(kPlaceCount)
@@ -120,7 +120,7 @@ std::vector<std::string> combination_keys(const Scene& scene) {
   return keys;
 }
 
-bool within(const SceneLimits& limits, const Scene& scene) {
+bool within(const WorldLimits& limits, const Scene& scene) {
   return static_cast<int>(scene.groups.size()) <= limits.groups &&
          std::all_of(scene.groups.begin(), scene.groups.end(),
                      [&](const Group& group) { return within(limits, group.kind); });
@@ -134,15 +134,15 @@ Split split_of(const Scene& scene) {
   return split;
 }
 
-Scene draw_scene(Rng& rng, const SceneLimits& limits) {
+Scene draw_scene(Rng& rng, const WorldLimits& limits) {
   return draw(rng, draw_kind(rng, limits), limits);
 }
 
-Scene draw_scene_with(Rng& rng, int kind, const SceneLimits& limits) {
+Scene draw_scene_with(Rng& rng, int kind, const WorldLimits& limits) {
   return draw(rng, kind, limits);
 }
 
-Scene draw_scene(Rng& rng, Split split, const SceneLimits& limits) {
+Scene draw_scene(Rng& rng, Split split, const WorldLimits& limits) {
   for (int attempt = 0; attempt < 10000; ++attempt) {
     Scene scene = draw_scene(rng, limits);
     if (split_of(scene) == split) {

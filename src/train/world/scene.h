@@ -2,7 +2,7 @@
 // the background; drawn from a seed, and split by the combinations it contains.
 #pragma once
 
-#include "train/world/vocabulary.h"
+#include "train/world/limits.h"
 
 #include <string>
 #include <vector>
@@ -43,26 +43,19 @@ std::vector<std::string> combination_keys(const Scene& scene);
 /// Test when any combination of the scene is a test combination, else validation likewise.
 Split split_of(const Scene& scene);
 
-/// A part of the world, for models that are too small for all of it.
-struct SceneLimits {
-  int emoji = first_shape();  // kinds of emoji that occur: the first of object_kinds(); at least 1
-  int groups = 4;             // most groups of a scene, 1-4
-
-  bool operator==(const SceneLimits&) const = default;
-};
 /// Whether things of a kind occur inside the limits; shapes always do.
-inline bool within(const SceneLimits& limits, int kind) {
+inline bool within(const WorldLimits& limits, int kind) {
   return is_shape(kind) || kind < limits.emoji;
 }
 /// Whether a whole scene is inside the limits.
-bool within(const SceneLimits& limits, const Scene& scene);
+bool within(const WorldLimits& limits, const Scene& scene);
 
 /// Draws a scene of any split.
-Scene draw_scene(Rng& rng, const SceneLimits& limits = {});
+Scene draw_scene(Rng& rng, const WorldLimits& limits = {});
 /// Draws a scene that holds `kind` in its first group.
-Scene draw_scene_with(Rng& rng, int kind, const SceneLimits& limits = {});
+Scene draw_scene_with(Rng& rng, int kind, const WorldLimits& limits = {});
 /// Draws until the split fits; the same generator state gives the same scene.
-Scene draw_scene(Rng& rng, Split split, const SceneLimits& limits = {});
+Scene draw_scene(Rng& rng, Split split, const WorldLimits& limits = {});
 
 /// How many combinations exist and how many the rule keeps from training.
 struct CombinationCounts {

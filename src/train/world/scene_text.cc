@@ -547,6 +547,10 @@ std::string is_are(const Group& group) {
   return group.count == 1 ? "is" : "are";
 }
 
+int draw_emoji(Rng& rng, const WorldLimits& limits) {
+  return static_cast<int>(rng.below(static_cast<uint64_t>(limits.emoji)));
+}
+
 Question ask_color(const Group& group, Rng& rng) {
   Group plain = group;
   plain.color.reset();
@@ -560,10 +564,10 @@ Question ask_color(const Group& group, Rng& rng) {
   return {QuestionKind::kColor, question, as_sentence(answer)};
 }
 
-Question ask_how_many(const Scene& scene, Rng& rng) {
+Question ask_how_many(const Scene& scene, Rng& rng, const WorldLimits& limits) {
   Group group = pick(rng, scene.groups);
   if (chance(rng, 0.1)) {
-    group = {.kind = static_cast<int>(rng.below(static_cast<uint64_t>(first_shape()))), .count = 0};
+    group = {.kind = draw_emoji(rng, limits), .count = 0};
     for (const Group& other : scene.groups) {
       group.count = other.kind == group.kind ? other.count : group.count;
     }
@@ -605,12 +609,13 @@ Question ask_where(const Scene& scene, Rng& rng) {
           as_sentence(answer)};
 }
 
-Question ask_yes_no(const Scene& scene, Rng& rng) {
+Question ask_yes_no(const Scene& scene, Rng& rng, const WorldLimits& limits) {
   Group group = pick(rng, scene.groups);
-  const bool present = chance(rng, 0.5);
+  const bool all_there = limits.emoji <= static_cast<int>(scene.groups.size());
+  const bool present = chance(rng, 0.5) || all_there;
   if (!present) {
     do {
-      group = {.kind = static_cast<int>(rng.below(static_cast<uint64_t>(first_shape())))};
+      group = {.kind = draw_emoji(rng, limits)};
     } while (std::any_of(scene.groups.begin(), scene.groups.end(),
                          [&](const Group& other) { return other.kind == group.kind; }));
   }
@@ -702,7 +707,7 @@ std::string facts(QuestionKind kind, std::string_view text) {
 
 }  // namespace
 
-Question ask(const Scene& scene, Rng& rng) {
+Question ask(const Scene& scene, Rng& rng, const WorldLimits& limits) {
   const bool pair = scene.groups.size() == 2;
   const double u = rng.uniform();
   if (u < 0.2) {
@@ -715,13 +720,13 @@ Question ask(const Scene& scene, Rng& rng) {
     }
   }
   if (u < 0.4) {
-    return ask_how_many(scene, rng);
+    return ask_how_many(scene, rng, limits);
   }
   if (u < 0.55 && scene.groups.size() <= 2) {
     return ask_where(scene, rng);
   }
   if (u < 0.7) {
-    return ask_yes_no(scene, rng);
+    return ask_yes_no(scene, rng, limits);
   }
   if (u < 0.8) {
     return ask_background(scene, rng);

@@ -58,8 +58,8 @@ struct Question {
   std::string answer;
 };
 
-/// A question that the scene can answer.
-Question ask(const Scene& scene, Rng& rng);
+/// A question that the scene can answer; things that it lacks are drawn from inside the limits.
+Question ask(const Scene& scene, Rng& rng, const WorldLimits& limits = {});
 
 /// Whether `said` gives the same facts as the question's own answer, in any wording.
 bool answer_is_right(const Question& question, std::string_view said);

@@ -115,16 +115,16 @@ std::string draw_number_sentence(Rng& rng) {
 
 }  // namespace
 
-std::string draw_sentence(Rng& rng) {
+std::string draw_sentence(Rng& rng, const WorldLimits& limits) {
   const double u = rng.uniform();
   if (u < 0.35) {
-    const Scene scene = draw_scene(rng);
+    const Scene scene = draw_scene(rng, limits);
     return as_sentence(chance(rng, 0.5) ? caption(scene, rng)
                                         : caption(scene, rng, Detail::kShort));
   }
   if (u < 0.50) {
-    const Scene scene = draw_scene(rng);
-    const Question question = ask(scene, rng);
+    const Scene scene = draw_scene(rng, limits);
+    const Question question = ask(scene, rng, limits);
     return chance(rng, 0.5) ? question.question : question.answer;
   }
   if (u < 0.62) {

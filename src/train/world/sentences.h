@@ -1,7 +1,7 @@
 // Sentences that voices say and the recogniser reads: captions, answers, numbers, small talk.
 #pragma once
 
-#include "train/world/vocabulary.h"
+#include "train/world/limits.h"
 
 #include <string>
 #include <string_view>
@@ -19,8 +19,8 @@ struct SmallTalk {
 SmallTalk draw_small_talk(Rng& rng);
 
 /// A sentence of any kind: caption, answer, music, number, digits, small talk. Every word is
-/// written out as it is spoken.
-std::string draw_sentence(Rng& rng);
+/// written out as it is spoken; things are those inside the limits.
+std::string draw_sentence(Rng& rng, const WorldLimits& limits = {});
 
 /// The text as it is read aloud: "6/8" becomes "six eight".
 std::string spoken(std::string text);

@@ -23,9 +23,9 @@ Rng stream(std::string_view kind, uint64_t index, uint64_t seed, Split split) {
   return Rng(seed, mix64(hash_name(kind) + static_cast<uint64_t>(split)) ^ mix64(index));
 }
 
-int draw_voice(Rng& rng) {
+int draw_voice(Rng& rng, const WorldLimits& limits) {
   while (true) {
-    const int voice = static_cast<int>(rng.below(voices().size()));
+    const int voice = static_cast<int>(rng.below(static_cast<uint64_t>(limits.voices)));
     if (!voices()[static_cast<size_t>(voice)].left_out) {
       return voice;
     }
@@ -54,7 +54,7 @@ SpeechPart draw_speech(Rng& rng, int voice, Split split, bool exact, Make&& text
   throw Internal("no {} sentence for voice {} in 5000 draws", split_name(split), voice);
 }
 
-ScenePart draw_scene_part(Rng& rng, Split split, const SceneLimits& limits) {
+ScenePart draw_scene_part(Rng& rng, Split split, const WorldLimits& limits) {
   Scene scene = draw_scene(rng, split, limits);
   return {std::move(scene), rng.next()};
 }
@@ -66,7 +66,7 @@ MusicPart draw_music_part(Rng& rng, Split split) {
 
 class Maker {
  public:
-  Maker(Pair pair, Rng rng, Split split, const SceneLimits& limits)
+  Maker(Pair pair, Rng rng, Split split, const WorldLimits& limits)
       : pair_(pair), rng_(rng), split_(split), limits_(limits) {
     item_.task = pair_name(pair);
     item_.split = split;
@@ -115,7 +115,7 @@ class Maker {
 
   void ask_about(const ScenePart& part) {
     if (chance(rng_, 0.5)) {
-      item_.question = ask(part.scene, rng_);
+      item_.question = ask(part.scene, rng_, limits_);
       turn().instruction = item_.question->question;
       turn().outputs = {TextPart{item_.question->answer}};
     }
@@ -137,7 +137,7 @@ class Maker {
     if (other == Modality::kText) {
       words = TextPart{telling(media, !media_first)};
     } else {
-      const int voice = media_first ? kDefaultVoice : draw_voice(rng_);
+      const int voice = media_first ? kDefaultVoice : draw_voice(rng_, limits_);
       words = draw_speech(rng_, voice, split_, false,
                           [&](Rng&) { return telling(media, !media_first); });
     }
@@ -149,8 +149,9 @@ class Maker {
   }
 
   void make_sentence() {
+    const auto sentence = [this](Rng& rng) { return draw_sentence(rng, limits_); };
     if (pair_.from == Modality::kSpeech) {
-      SpeechPart speech = draw_speech(rng_, draw_voice(rng_), split_, true, draw_sentence);
+      SpeechPart speech = draw_speech(rng_, draw_voice(rng_, limits_), split_, true, sentence);
       turn().outputs = {TextPart{speech.text}};
       turn().inputs = {std::move(speech)};
       return;
@@ -160,15 +161,15 @@ class Maker {
                          : u < 0.6 ? VoiceChoice::kNamed
                                    : VoiceChoice::kPrompted;
     const int voice =
-        item_.voice_choice == VoiceChoice::kDefault ? kDefaultVoice : draw_voice(rng_);
-    SpeechPart speech = draw_speech(rng_, voice, split_, true, draw_sentence);
+        item_.voice_choice == VoiceChoice::kDefault ? kDefaultVoice : draw_voice(rng_, limits_);
+    SpeechPart speech = draw_speech(rng_, voice, split_, true, sentence);
     if (item_.voice_choice == VoiceChoice::kNamed) {
       constexpr const char* kForms[] = {"{0} Use the voice of {1}.", "{0} Speak as {1}.",
                                         "{0} The voice is {1}."};
       turn().instruction = fmt::format(fmt::runtime(pick(rng_, kForms)), turn().instruction,
                                        voices()[static_cast<size_t>(voice)].name);
     } else if (item_.voice_choice == VoiceChoice::kPrompted) {
-      turn().inputs.push_back(draw_speech(rng_, voice, split_, false, draw_sentence));
+      turn().inputs.push_back(draw_speech(rng_, voice, split_, false, sentence));
       constexpr const char* kForms[] = {"{} Use this voice.", "{} Speak with this voice.",
                                         "{} Take the voice that you hear."};
       turn().instruction = fmt::format(fmt::runtime(pick(rng_, kForms)), turn().instruction);
@@ -180,13 +181,13 @@ class Maker {
   Pair pair_;
   Rng rng_;
   Split split_;
-  SceneLimits limits_;
+  WorldLimits limits_;
   Item item_;
 };
 
 }  // namespace
 
-Item make_item(Pair pair, uint64_t index, uint64_t seed, Split split, const SceneLimits& limits) {
+Item make_item(Pair pair, uint64_t index, uint64_t seed, Split split, const WorldLimits& limits) {
   TESSERA_CHECK(pair.from != pair.to, InvalidArgument,
                 "a task goes from one modality to another, got {} twice", modality_name(pair.from));
   return Maker(pair, stream(pair_name(pair), index, seed, split), split, limits).make();
@@ -223,7 +224,7 @@ Item make_left_out_voice_item(Modality from, uint64_t index, uint64_t seed) {
 namespace {
 
 /// A reply to a request outside the world, with the nearest picture or music when that is asked.
-Turn outside_turn(Rng& rng, const std::string& prompt, const SceneLimits& limits) {
+Turn outside_turn(Rng& rng, const std::string& prompt, const WorldLimits& limits) {
   Turn turn;
   turn.instruction = prompt;
   const Wanted wanted = wanted_of(turn.instruction);
@@ -264,7 +265,7 @@ Turn outside_turn(Rng& rng, const std::string& prompt, const SceneLimits& limits
 /// A conversation in the making; every turn may refer to the picture of an earlier one.
 class Chat {
  public:
-  Chat(Rng rng, Split split, const SceneLimits& limits)
+  Chat(Rng rng, Split split, const WorldLimits& limits)
       : rng_(rng), split_(split), limits_(limits), picture_(draw_scene_part(rng_, split, limits)) {}
 
   std::vector<Turn> make() {
@@ -315,7 +316,7 @@ class Chat {
   }
 
   void ask_picture() {
-    const Question question = ask(picture_.scene, rng_);
+    const Question question = ask(picture_.scene, rng_, limits_);
     turns_.push_back({{}, question.question, {TextPart{question.answer}}});
   }
 
@@ -367,14 +368,14 @@ class Chat {
 
   Rng rng_;
   Split split_;
-  SceneLimits limits_;
+  WorldLimits limits_;
   ScenePart picture_;
   std::vector<Turn> turns_;
 };
 
 }  // namespace
 
-Item make_chat(uint64_t index, uint64_t seed, Split split, const SceneLimits& limits) {
+Item make_chat(uint64_t index, uint64_t seed, Split split, const WorldLimits& limits) {
   Item item;
   item.task = "chat";
   item.split = split;
@@ -382,7 +383,7 @@ Item make_chat(uint64_t index, uint64_t seed, Split split, const SceneLimits& li
   return item;
 }
 
-Item make_outside_item(uint64_t index, uint64_t seed, Split split, const SceneLimits& limits) {
+Item make_outside_item(uint64_t index, uint64_t seed, Split split, const WorldLimits& limits) {
   Rng rng = stream("outside", index, seed, split);
   Item item;
   item.task = "outside";

@@ -69,7 +69,7 @@ inline constexpr int kDefaultVoice = 0;
 /// (picture, else music, else sentence and voice) is of that split and no part of a stricter one.
 /// All scenes are inside `limits`. Throws InvalidArgument when the pair's ends are equal.
 Item make_item(
-    Pair pair, uint64_t index, uint64_t seed, Split split, const SceneLimits& limits = {});
+    Pair pair, uint64_t index, uint64_t seed, Split split, const WorldLimits& limits = {});
 
 /// Speech in and out by the voice that is left out of training: text-speech with a voice prompt
 /// when `from` is text, speech-text when it is speech. Always of the test split.
@@ -77,10 +77,10 @@ Item make_left_out_voice_item(Modality from, uint64_t index, uint64_t seed);
 
 /// A conversation of two to five turns: pictures that are drawn, asked about and changed, music and
 /// speech about them, small talk, requests outside the world.
-Item make_chat(uint64_t index, uint64_t seed, Split split, const SceneLimits& limits = {});
+Item make_chat(uint64_t index, uint64_t seed, Split split, const WorldLimits& limits = {});
 
 /// A request that the world cannot serve, with a helpful reply; the prompts are taken in turn, so
 /// that `outside_prompts(split).size()` items cover all.
-Item make_outside_item(uint64_t index, uint64_t seed, Split split, const SceneLimits& limits = {});
+Item make_outside_item(uint64_t index, uint64_t seed, Split split, const WorldLimits& limits = {});
 
 }  // namespace tessera::world

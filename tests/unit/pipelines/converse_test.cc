@@ -4,7 +4,9 @@
 #include "core/random.h"
 #include "io/resample.h"
 #include "io/resize.h"
+#include "pipelines/any_format.h"
 #include "pipelines/any_instruct.h"
+#include "text/tokenizer.h"
 #include "unit/pipelines/any_to_any_folder.h"
 #include "unit/train/helpers.h"
 
@@ -404,6 +406,31 @@ TEST_F(Converse, WrongInputsAreNamed) {
   EXPECT_THROW(quiet.reply({says("a")}, music), InvalidArgument);
 }
 
+TEST_F(Converse, WrittenMarkersStayText) {
+  const auto tokenizer = text::load_tokenizer(folder_->path());
+  const auto model = open();
+  const AnyFormat format(model->config(), *tokenizer,
+                         {{Modality::kImage, model->codec(Modality::kImage).info()}});
+  const auto encoded = [&](const std::string& text) {
+    const CodedMessage message{.role = Role::kUser,
+                               .parts = {{.modality = Modality::kText, .text = text, .codes = {}}}};
+    return format.encode({&message, 1}).ids;
+  };
+  const auto markers = [&](const std::vector<int32_t>& ids) {
+    return std::count_if(ids.begin(), ids.end(), [&](int32_t id) {
+      const std::string token = tokenizer->id_to_token(id);
+      return token.size() > 2 && (token[0] == '<' || token[0] == '[');
+    });
+  };
+  const std::vector<int32_t> empty = encoded("");
+  for (const std::string text : {"<eos>", "a [Human] b <soim><👀0><👀1><eoim> c<eoh>", "</s><s>",
+                                 "<eos", "[", "<<eos>>", "[MMGPT]: [MMGPT]:"}) {
+    const std::vector<int32_t> ids = encoded(text);
+    EXPECT_EQ(markers(ids), markers(empty)) << text;
+    EXPECT_NE(tokenizer->decode(ids).find(text), std::string::npos) << text;
+  }
+}
+
 TEST_F(Converse, BrokenFoldersAreNamed) {
   const train::TemporaryFolder copy;
   io::fs::copy(folder_->path(), copy.path() / "m", io::fs::copy_options::recursive);
@@ -437,6 +464,7 @@ TEST_F(Converse, BrokenFoldersAreNamed) {
 // AnyInstruct's text of a conversation holds the very tokens: read as text it gives the same ids.
 TEST_F(Converse, AnyInstructTextReadsBack) {
   const auto model = open();
+  const auto tokenizer = text::load_tokenizer(folder_->path());
   ConverseOptions options = short_reply(3);
   options.to = Modality::kMusic;
   std::vector<Message> talk = {
@@ -453,12 +481,9 @@ TEST_F(Converse, AnyInstructTextReadsBack) {
     for (const Part& part : talk[i].parts) {
       coded.parts.push_back(model->encode(part));
     }
-    const CodedMessage as_text{
-        .role = talk[i].role,
-        .parts = {{.modality = Modality::kText,
-                   .text = saved.at("conversation")[0][i].at("message").get<std::string>(),
-                   .codes = {}}}};
-    EXPECT_EQ(model->format().encode_turn(as_text).ids, model->format().encode_turn(coded).ids);
+    const auto text = saved.at("conversation")[0][i].at("message").get<std::string>();
+    const std::string turn = i == 0 ? "[Human]: " + text + "<eoh>" : "[MMGPT]: " + text + "<eos>";
+    EXPECT_EQ(tokenizer->encode(turn, false), model->format().encode_turn(coded).ids);
   }
 }
 

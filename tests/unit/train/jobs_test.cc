@@ -106,7 +106,7 @@ TEST_F(Jobs, TokenizerHasPiecesAndCodes) {
   EXPECT_EQ(tokenizer->token_to_id("<👀63>"), 304 + 63);
   const io::Json any = io::read_json(folder_ / "tokenizer" / "any_to_any.json");
   EXPECT_EQ(any.at("codecs").at("music"), "../music");
-  EXPECT_EQ(any.at("world"), io::Json({{"emoji", 9}, {"groups", 2}}));
+  EXPECT_EQ(any.at("world"), io::Json({{"emoji", 9}, {"groups", 2}, {"voices", 8}}));
   EXPECT_EQ(any.at("system"), "Be kind.");
 }
 

@@ -152,7 +152,7 @@ std::vector<Scene> scenes_of(const Item& item) {
 }
 
 TEST(World, ScenesObeyLimits) {
-  for (const SceneLimits limits : {SceneLimits{24, 2}, SceneLimits{1, 1}, SceneLimits{60, 3}}) {
+  for (const WorldLimits limits : {WorldLimits{24, 2}, WorldLimits{1, 1}, WorldLimits{60, 3}}) {
     std::set<int> kinds;
     size_t most = 0;
     const auto check = [&](const Item& item) {
