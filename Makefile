@@ -25,9 +25,8 @@ build:  ## set up and build build/release/tessera
 test:  ## every test that needs no GPU; the last lines are the summary
 	@tools/test.sh
 
-bench: build  ## measure this machine, and a language model of 1.1 G parameters on it
-	@$(PROGRAM) bench machine
-	@$(PROGRAM) bench generate --random 1.1b --dtype bf16
+bench: build  ## measure this machine, and what tessera does on it
+	@bench/run.py
 
 format:  ## format the C++ sources
 	@tools/setup.sh format

@@ -99,13 +99,18 @@ struct BenchAny2AnyOptions : CommonOptions {
   bool quick = false;
 };
 
+struct BenchCodecOptions : CommonOptions {
+  std::string model;
+  double seconds = 10;  // of sound
+};
+
 struct DemoOptions : CommonOptions {
   std::string data;         // folder with models/, examples/ (default: beside the program)
   std::string out = "out";  // where the demo writes
 };
 
 /// Changes when a struct above does: program and library must be of one build.
-constexpr int kCommandsAbi = 5;
+constexpr int kCommandsAbi = 6;
 
 struct TensorCommands {
   int abi;
@@ -116,6 +121,7 @@ struct TensorCommands {
   int (*train)(const TrainOptions&);
   int (*bench_machine)(const BenchOptions&);
   int (*bench_generate)(const BenchGenerateOptions&);
+  int (*bench_codec)(const BenchCodecOptions&);
   int (*bench_any2any)(const BenchAny2AnyOptions&);
   int (*demo)(const DemoOptions&);
 };

@@ -34,6 +34,7 @@ struct Options {
   TrainOptions train;
   BenchOptions bench_machine;
   BenchGenerateOptions bench_generate;
+  BenchCodecOptions bench_codec;
   BenchAny2AnyOptions bench_any2any;
   CommonOptions doctor;
   DemoOptions demo;
@@ -299,6 +300,22 @@ void add_bench_any2any(CLI::App& bench, Options& o) {
   });
 }
 
+void add_bench_codec(CLI::App& bench, Options& o) {
+  CLI::App* command = bench.add_subcommand("codec", "Speed of a codec of pictures or sound");
+  BenchCodecOptions& options = o.bench_codec;
+  add_model(command, options.model, true);
+  command->add_option("--seconds", options.seconds, "length of the sound")
+      ->capture_default_str()
+      ->check(CLI::Range(0.1, 3600.0));
+  command->add_flag("--json", options.json, "JSON");
+  add_tensor_options(command, options);
+  command->footer("Examples:\n  tessera bench codec models/tessera-mini/picture_codec --json");
+  command->final_callback([&o] {
+    TESSERA_CHECK(!o.bench_codec.model.empty(), InvalidArgument, "no codec given; pass its folder");
+    tensor_commands().bench_codec(o.bench_codec);
+  });
+}
+
 void add_bench(CLI::App& app, Options& o) {
   CLI::App* bench = app.add_subcommand("bench", "Measure this machine and models on it");
   bench->require_subcommand(1);
@@ -335,6 +352,7 @@ void add_bench(CLI::App& app, Options& o) {
                   InvalidArgument, "no model given; pass a folder, or --random 1.1b");
     tensor_commands().bench_generate(o.bench_generate);
   });
+  add_bench_codec(*bench, o);
   add_bench_any2any(*bench, o);
 }
 

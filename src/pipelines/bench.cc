@@ -7,6 +7,7 @@
 #include <ATen/ops/_int_mm.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/rand.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
 #include <c10/core/InferenceMode.h>
@@ -15,6 +16,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <functional>
 #include <vector>
 
@@ -117,6 +119,35 @@ io::Json measure_generation(
           {"weight_mb", weight_bytes / 1e6},
           {"read_gb_s", read_gb_s},
           {"share_of_read_peak", read_gb_s > 0 ? weight_bytes * steps_s / 1e9 / read_gb_s : 0.0}};
+}
+
+io::Json measure_codec(const nn::Codec& codec, double seconds) {
+  const c10::InferenceMode inference;
+  constexpr double kTime = 1.0;  // of each measurement, seconds
+  const nn::CodecInfo info = codec.info();
+  if (info.sample_rate == 0) {
+    const at::Tensor picture = at::rand({1, 3, info.image_size, info.image_size});
+    const at::Tensor codes = codec.encode(picture);
+    return {{"threads", at::get_num_threads()},
+            {"tokens", info.frames},
+            {"encode_ms", 1e3 * best_time(kTime, [&] { codec.encode(picture); })},
+            {"decode_ms", 1e3 * best_time(kTime, [&] { codec.decode(codes); })}};
+  }
+  const auto samples = static_cast<int64_t>(seconds * static_cast<double>(info.sample_rate));
+  const at::Tensor sound = at::rand({1, 1, std::max<int64_t>(1, samples)}) * 2 - 1;
+  const at::Tensor codes = codec.encode(sound);
+  const auto first = std::min<int64_t>(
+      codes.size(2), std::max<int64_t>(1, std::lround(0.1 * info.frames_per_second)));
+  const auto first_audio = [&] {
+    const auto stream = codec.stream();
+    stream->push(codes.narrow(2, 0, first));
+  };
+  return {{"threads", at::get_num_threads()},
+          {"seconds", seconds},
+          {"tokens_per_second", info.frames_per_second * static_cast<double>(info.levels)},
+          {"encode_x_realtime", seconds / best_time(kTime, [&] { codec.encode(sound); })},
+          {"decode_x_realtime", seconds / best_time(kTime, [&] { codec.decode(codes); })},
+          {"first_audio_ms", 1e3 * best_time(kTime, first_audio)}};
 }
 
 }  // namespace tessera::pipelines

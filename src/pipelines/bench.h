@@ -3,6 +3,7 @@
 #pragma once
 
 #include "io/json.h"
+#include "nn/codec.h"
 #include "nn/sequence_model.h"
 
 #include <string>
@@ -18,5 +19,10 @@ io::Json measure_machine(double seconds);
 /// Returns {"prefill_tok_s", "decode_tok_s", "peak_rss_mb", "weight_mb", …, "share_of_read_peak"}.
 io::Json measure_generation(
     nn::SequenceModel& model, int64_t prompt, int64_t generate, int64_t batch, double read_gb_s);
+
+/// Times a codec on noise, the best of several runs. Sound: {"seconds", "encode_x_realtime",
+/// "decode_x_realtime", "first_audio_ms"} for `seconds` of it, the last one from the codes of 0.1 s
+/// to their samples in a stream. Pictures: {"encode_ms", "decode_ms"} of one.
+io::Json measure_codec(const nn::Codec& codec, double seconds);
 
 }  // namespace tessera::pipelines

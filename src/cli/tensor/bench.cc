@@ -1,4 +1,4 @@
-// `tessera bench machine` and `tessera bench generate`.
+// `tessera bench machine`, `generate` and `codec`.
 #include "pipelines/bench.h"
 
 #include "cli/tensor/common.h"
@@ -77,6 +77,21 @@ int run_bench_generate(const BenchGenerateOptions& options) {
     result["device"] = options.device;
     result["model"] = options.random.empty() ? options.model : "random " + options.random;
     result["dtype"] = options.dtype.empty() ? "stored" : options.dtype;
+    print(result, options.json);
+  });
+  return 0;
+}
+
+int run_bench_codec(const BenchCodecOptions& options) {
+  translate_torch_errors([&] {
+    const nn::LoadOptions load = prepare(options);
+    const auto model = models::load_model(models::open_folder(options.model), load);
+    const auto codec = std::dynamic_pointer_cast<nn::Codec>(model);
+    TESSERA_CHECK(codec != nullptr, InvalidArgument, "{} is no codec of pictures or sound",
+                  options.model);
+    TESSERA_CHECK(load.device.is_cpu(), Unsupported, "bench codec measures on the CPU");
+    io::Json result = pipelines::measure_codec(*codec, options.seconds);
+    result["model"] = options.model;
     print(result, options.json);
   });
   return 0;
