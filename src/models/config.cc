@@ -30,6 +30,11 @@ const io::Json* ConfigReader::find(const char* key) const {
   return found == json_.end() || found->is_null() ? nullptr : &*found;
 }
 
+bool ConfigReader::is_null(const char* key) const {
+  const auto found = json_.find(key);
+  return found != json_.end() && found->is_null();
+}
+
 int64_t ConfigReader::positive(const char* key, int64_t fallback) const {
   const io::Json* value = find(key);
   if (value == nullptr) {
@@ -40,6 +45,15 @@ int64_t ConfigReader::positive(const char* key, int64_t fallback) const {
       value->is_number_integer() && value->get<int64_t>() > 0 && value->get<int64_t>() <= kMax,
       CorruptFile, "{}: '{}' must be a positive integer, found {}", source_, key, value->dump());
   return value->get<int64_t>();
+}
+
+int64_t ConfigReader::positive_or_null(const char* key, int64_t fallback) const {
+  return is_null(key) ? 0 : positive(key, fallback);
+}
+
+int64_t ConfigReader::count(const char* key, int64_t fallback) const {
+  const io::Json* value = find(key);
+  return value != nullptr && *value == 0 ? 0 : positive(key, fallback);
 }
 
 std::vector<int64_t> ConfigReader::positives(const char* key,
@@ -66,6 +80,10 @@ double ConfigReader::number(const char* key, double fallback) const {
   TESSERA_CHECK(value == nullptr || value->is_number(), CorruptFile,
                 "{}: '{}' must be a number, found {}", source_, key, value->dump());
   return value == nullptr ? fallback : value->get<double>();
+}
+
+double ConfigReader::number_or_null(const char* key, double fallback) const {
+  return is_null(key) ? 0.0 : number(key, fallback);
 }
 
 bool ConfigReader::boolean(const char* key, bool fallback) const {

@@ -11,6 +11,12 @@
 namespace tessera::models {
 
 extern const ModelInfo kLlama;
+extern const ModelInfo kMistral;
+extern const ModelInfo kQwen2;
+extern const ModelInfo kQwen3;
+extern const ModelInfo kInternLM2;
+extern const ModelInfo kGemma2;
+extern const ModelInfo kPhi3;
 extern const ModelInfo kPictureCodec;
 extern const ModelInfo kAudioCodec;
 extern const ModelInfo kSceneJudge;
@@ -21,8 +27,9 @@ extern const ModelInfo kMusicJudge;
 namespace {
 
 constexpr const ModelInfo* kModels[] = {
-    &kLlama,        &kPictureCodec, &kAudioCodec, &kSceneJudge, &kSpeechRecognizer,
-    &kSpeakerJudge, &kMusicJudge,
+    &kLlama,      &kMistral,      &kQwen2,      &kQwen3,      &kInternLM2,        &kGemma2,
+    &kPhi3,       &kPictureCodec, &kAudioCodec, &kSceneJudge, &kSpeechRecognizer, &kSpeakerJudge,
+    &kMusicJudge,
 };
 
 std::string string_at(const io::Json& config, const char* key) {

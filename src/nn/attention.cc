@@ -1,5 +1,6 @@
 // Packed documents (training): block-diagonal attention by cumulative lengths, so that the cost is
-// that of the documents and not of the whole sequence squared.
+// that of the documents and not of the whole sequence squared. Capped scores have no fused kernel:
+// they are written out.
 #include "nn/attention.h"
 
 #include "core/error.h"
@@ -7,43 +8,99 @@
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/relu.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/tanh.h>
+
+#include <limits>
 
 namespace tessera::nn {
 
-Tensor attention_mask(
-    const Tensor& key_mask, int64_t batch, int64_t past, int64_t tokens, at::Device device) {
+Tensor attention_mask(const Tensor& key_mask,
+                      int64_t batch,
+                      int64_t past,
+                      int64_t tokens,
+                      at::Device device,
+                      int64_t window) {
+  const int64_t total = past + tokens;
   const bool padded = key_mask.defined() && !key_mask.to(at::kBool).all().item<bool>();
-  if (!padded && (tokens == 1 || past == 0)) {
+  const bool windowed = window > 0 && total > window;
+  if (!padded && (tokens == 1 || (past == 0 && !windowed))) {
     return {};
   }
-  const int64_t total = past + tokens;
   const auto options = at::TensorOptions().dtype(at::kLong).device(device);
   const Tensor query = at::arange(past, total, options).unsqueeze(1);  // [T, 1]
   const Tensor key = at::arange(total, options).unsqueeze(0);          // [1, total]
-  Tensor visible = (key <= query).unsqueeze(0).unsqueeze(0);           // [1, 1, T, total]
+  Tensor visible = key <= query;
+  if (windowed) {
+    visible = visible.logical_and(key > query - window);
+  }
+  visible = visible.unsqueeze(0).unsqueeze(0);  // [1, 1, T, total]
   if (padded) {
     visible = visible.logical_and(key_mask.to(device).to(at::kBool).view({batch, 1, 1, total}));
   }
   return visible;
 }
 
-Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, double scale) {
+namespace {
+
+// A query that may see nothing (padding) looks at every key alike, as the reference's additive mask
+// makes it do.
+Tensor attend_capped(const Tensor& q,
+                     const Tensor& k,
+                     const Tensor& v,
+                     const Tensor& mask,
+                     const ScoreOptions& options) {
+  const int64_t batch = q.size(0);
+  const int64_t tokens = q.size(2);
+  const int64_t kv_heads = k.size(1);
+  const int64_t groups = q.size(1) / kv_heads;
+  const Tensor rows = q.reshape({batch, kv_heads, groups * tokens, q.size(3)});
+  Tensor scores = at::matmul(rows, k.transpose(2, 3)) * options.scale;
+  scores = at::tanh(scores / options.cap) * options.cap;
+  Tensor visible = mask;
+  if (!visible.defined() && tokens > 1) {
+    visible =
+        at::ones({1, 1, tokens, k.size(2)}, q.options().dtype(at::kBool)).tril(k.size(2) - tokens);
+  }
+  if (visible.defined()) {
+    scores =
+        scores.view({batch, kv_heads, groups, tokens, k.size(2)})
+            .masked_fill(visible.unsqueeze(2).logical_not(), std::numeric_limits<float>::lowest())
+            .view({batch, kv_heads, groups * tokens, k.size(2)});
+  }
+  const Tensor weights = at::softmax(scores, -1, at::kFloat).to(v.scalar_type());
+  return at::matmul(weights, v).reshape({batch, q.size(1), tokens, v.size(3)});
+}
+
+}  // namespace
+
+Tensor attend(const Tensor& q,
+              const Tensor& k,
+              const Tensor& v,
+              const Tensor& mask,
+              const ScoreOptions& options) {
   const int64_t batch = q.size(0);
   const int64_t heads = q.size(1);
   const int64_t tokens = q.size(2);
   const int64_t groups = heads / k.size(1);
   const std::optional<Tensor> mask_argument = mask.defined() ? std::optional(mask) : std::nullopt;
   Tensor out;
-  if (tokens == 1 && groups > 1) {
+  if (options.cap > 0) {
+    out = attend_capped(q, k, v, mask, options);
+  } else if (tokens == 1 && groups > 1) {
     // One new token: the query heads of a group become the rows of one small matrix.
     out = at::scaled_dot_product_attention(q.view({batch, k.size(1), groups, q.size(3)}), k, v,
-                                           mask_argument, 0.0, false, scale)
+                                           mask_argument, 0.0, false, options.scale)
               .reshape({batch, heads, 1, q.size(3)});
   } else {
     const bool causal = !mask.defined() && tokens > 1;
-    out = at::scaled_dot_product_attention(q, k, v, mask_argument, 0.0, causal, scale,
+    out = at::scaled_dot_product_attention(q, k, v, mask_argument, 0.0, causal, options.scale,
                                            /*enable_gqa=*/groups > 1);
   }
   return out.transpose(1, 2).reshape({batch, tokens, heads * q.size(3)});
@@ -77,7 +134,7 @@ Tensor attend_packed(const Tensor& q,
                      const Tensor& v,
                      const Tensor& cu_seqlens,
                      int64_t max_length,
-                     double scale) {
+                     const ScoreOptions& options) {
   const int64_t tokens = q.size(2);
   const int64_t width = q.size(1) * q.size(3);
   if (q.is_cpu()) {
@@ -88,16 +145,21 @@ Tensor attend_packed(const Tensor& q,
     const std::vector<Tensor> vs = v.split_with_sizes(lengths, 2);
     std::vector<Tensor> outs;
     for (size_t i = 0; i < lengths.size(); ++i) {
-      outs.push_back(attend(qs[i], ks[i], vs[i], {}, scale));
+      const Tensor mask = attention_mask({}, 1, 0, lengths[i], q.device(), options.window);
+      outs.push_back(attend(qs[i], ks[i], vs[i], mask, options));
     }
     return at::cat(outs, 1);
   }
+  TESSERA_CHECK(options.cap <= 0, Unsupported,
+                "packed documents with capped scores run on the CPU only");
   const at::ScalarType type =
       at::isReducedFloatingType(q.scalar_type()) ? q.scalar_type() : at::kBFloat16;
   const auto flat = [&](const Tensor& x) { return x.squeeze(0).transpose(0, 1).to(type); };
+  const int64_t right = options.window > 0 ? 0 : -1;  // −1: no bound but the causal one
   const Tensor out = std::get<0>(at::_flash_attention_forward(
       flat(q), flat(k), flat(v), cu_seqlens, cu_seqlens, max_length, max_length, 0.0,
-      /*is_causal=*/true, /*return_debug_mask=*/false, scale));  // [T, H, d]
+      /*is_causal=*/true, /*return_debug_mask=*/false, options.scale, options.window - 1,
+      right));  // [T, H, d]
   return out.reshape({1, tokens, width});
 }
 
@@ -106,58 +168,134 @@ SelfAttention::SelfAttention(const Weights& weights,
                              const Rope& rope,
                              int64_t layer)
     : Module(weights), options_(options), rope_(rope), layer_(layer) {
-  const int64_t width = options.heads * options.head_dim;
-  const int64_t kv_width = options.kv_heads * options.head_dim;
-  const LinearOptions in{options.bias, Init::normal(options.init_std)};
+  make_inputs(weights);
   const LinearOptions out{options.output_bias, Init::normal(options.output_init_std)};
-  q_proj_ = register_module(
-      "q_proj", std::make_shared<Linear>(weights.child("q_proj"), options.hidden, width, in));
-  k_proj_ = register_module(
-      "k_proj", std::make_shared<Linear>(weights.child("k_proj"), options.hidden, kv_width, in));
-  v_proj_ = register_module(
-      "v_proj", std::make_shared<Linear>(weights.child("v_proj"), options.hidden, kv_width, in));
   o_proj_ = register_module(
-      "o_proj", std::make_shared<Linear>(weights.child("o_proj"), width, options.hidden, out));
+      options.output_name,
+      std::make_shared<Linear>(weights.child(options.output_name), options.heads * options.head_dim,
+                               options.hidden, out));
+  if (options.head_norm_epsilon > 0) {
+    q_norm_ = register_module("q_norm",
+                              std::make_shared<RMSNorm>(weights.child("q_norm"), options.head_dim,
+                                                        options.head_norm_epsilon));
+    k_norm_ = register_module("k_norm",
+                              std::make_shared<RMSNorm>(weights.child("k_norm"), options.head_dim,
+                                                        options.head_norm_epsilon));
+  }
+}
+
+void SelfAttention::make_inputs(const Weights& weights) {
+  const int64_t width = options_.heads * options_.head_dim;
+  const int64_t kv_width = options_.kv_heads * options_.head_dim;
+  const LinearOptions in{options_.bias, Init::normal(options_.init_std)};
+  const auto linear = [&](const std::string& name, int64_t out) {
+    return register_module(name,
+                           std::make_shared<Linear>(weights.child(name), options_.hidden, out, in));
+  };
+  if (options_.layout == QkvLayout::kSeparate) {
+    q_proj_ = linear("q_proj", width);
+    k_proj_ = linear("k_proj", kv_width);
+    v_proj_ = linear("v_proj", kv_width);
+  } else {
+    qkv_proj_ = linear(options_.fused_name, width + 2 * kv_width);
+  }
+}
+
+SelfAttention::Heads SelfAttention::project(const Tensor& x) const {
+  const int64_t batch = x.size(0);
+  const int64_t tokens = x.size(1);
+  const int64_t heads = options_.heads;
+  const int64_t kv_heads = options_.kv_heads;
+  const auto split = [&](const Tensor& y, int64_t count) {
+    return y.view({batch, tokens, count, options_.head_dim});
+  };
+  if (options_.layout == QkvLayout::kSeparate) {
+    return {split(q_proj_->forward(x), heads), split(k_proj_->forward(x), kv_heads),
+            split(v_proj_->forward(x), kv_heads)};
+  }
+  const Tensor all = split(qkv_proj_->forward(x), heads + 2 * kv_heads);
+  if (options_.layout == QkvLayout::kStacked) {
+    return {all.narrow(2, 0, heads), all.narrow(2, heads, kv_heads),
+            all.narrow(2, heads + kv_heads, kv_heads)};
+  }
+  const int64_t groups = heads / kv_heads;
+  const Tensor parts = all.view({batch, tokens, kv_heads, groups + 2, options_.head_dim});
+  return {parts.narrow(3, 0, groups).reshape({batch, tokens, heads, options_.head_dim}),
+          parts.select(3, groups), parts.select(3, groups + 1)};
 }
 
 Tensor SelfAttention::forward(const Tensor& x, const StepContext& context) const {
-  const int64_t batch = x.size(0);
-  const int64_t tokens = x.size(1);
-  const auto heads = [&](const Tensor& y, int64_t count) {
-    return y.view({batch, tokens, count, options_.head_dim}).transpose(1, 2);  // [B, H, T, d]
-  };
-  const Tensor q = rope_.apply(heads(q_proj_->forward(x), options_.heads), context.rope);
-  Tensor k = rope_.apply(heads(k_proj_->forward(x), options_.kv_heads), context.rope);
-  Tensor v = heads(v_proj_->forward(x), options_.kv_heads);
+  Heads heads = project(x);
+  if (q_norm_ != nullptr) {
+    heads.q = q_norm_->forward(heads.q);
+    heads.k = k_norm_->forward(heads.k);
+  }
+  const Tensor q = rope_.apply(heads.q.transpose(1, 2), context.rope);  // [B, H, T, d]
+  Tensor k = rope_.apply(heads.k.transpose(1, 2), context.rope);
+  Tensor v = heads.v.transpose(1, 2);
   if (context.cache != nullptr) {
     std::tie(k, v) = context.cache->append(layer_, k, v);
   }
-  const double scale = 1.0 / std::sqrt(static_cast<double>(options_.head_dim));
-  const Tensor y = context.cu_seqlens.defined()
-                       ? attend_packed(q, k, v, context.cu_seqlens, context.max_length, scale)
-                       : attend(q, k, v, context.mask, scale);
+  const int64_t window = options_.scores.window;
+  Tensor mask = window > 0 ? context.window_mask : context.mask;
+  const int64_t hidden = window > 0 && x.size(1) == 1 ? k.size(2) - window : 0;
+  if (hidden > 0) {  // a single query: what lies before its window is left out
+    k = k.narrow(2, hidden, window);
+    v = v.narrow(2, hidden, window);
+    mask = mask.defined() ? mask.narrow(3, hidden, window) : mask;
+  }
+  const Tensor y = context.cu_seqlens.defined() ? attend_packed(q, k, v, context.cu_seqlens,
+                                                                context.max_length, options_.scores)
+                                                : attend(q, k, v, mask, options_.scores);
   return tap(*this, o_proj_->forward(y));
 }
 
-GatedMLP::GatedMLP(const Weights& weights,
-                   int64_t hidden,
-                   int64_t inner,
-                   bool bias,
-                   double init_std,
-                   double output_init_std)
-    : Module(weights) {
-  const LinearOptions in{bias, Init::normal(init_std)};
-  const LinearOptions out{bias, Init::normal(output_init_std)};
-  gate_proj_ = register_module(
-      "gate_proj", std::make_shared<Linear>(weights.child("gate_proj"), hidden, inner, in));
-  up_proj_ = register_module("up_proj",
-                             std::make_shared<Linear>(weights.child("up_proj"), hidden, inner, in));
-  down_proj_ = register_module(
-      "down_proj", std::make_shared<Linear>(weights.child("down_proj"), inner, hidden, out));
+GatedMLP::GatedMLP(const Weights& weights, const MlpOptions& options)
+    : Module(weights), activation_(options.activation) {
+  const auto linear = [&](const std::string& name, int64_t in, int64_t out, double init_std) {
+    return register_module(
+        name, std::make_shared<Linear>(weights.child(name), in, out,
+                                       LinearOptions{options.bias, Init::normal(init_std)}));
+  };
+  if (options.fused) {
+    gate_up_proj_ = linear(options.fused_name, options.hidden, 2 * options.inner, options.init_std);
+  } else {
+    gate_proj_ = linear(options.gate_name, options.hidden, options.inner, options.init_std);
+    up_proj_ = linear(options.up_name, options.hidden, options.inner, options.init_std);
+  }
+  down_proj_ = linear(options.down_name, options.inner, options.hidden, options.output_init_std);
 }
 
+namespace {
+
+Tensor activate(const Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::kSilu:
+      return at::silu(x);
+    case Activation::kGelu:
+      return at::gelu(x);
+    case Activation::kGeluTanh:
+      return at::gelu(x, "tanh");
+    case Activation::kRelu:
+      return at::relu(x);
+  }
+  return x;
+}
+
+}  // namespace
+
 Tensor GatedMLP::forward(const Tensor& x) const {
-  return tap(*this, down_proj_->forward(at::silu(gate_proj_->forward(x)) * up_proj_->forward(x)));
+  Tensor gate;
+  Tensor up;
+  if (gate_up_proj_ != nullptr) {
+    const std::vector<Tensor> halves = gate_up_proj_->forward(x).chunk(2, -1);
+    gate = halves[0];
+    up = halves[1];
+  } else {
+    gate = gate_proj_->forward(x);
+    up = up_proj_->forward(x);
+  }
+  return tap(*this, down_proj_->forward(activate(gate, activation_) * up));
 }
 
 }  // namespace tessera::nn

@@ -7,6 +7,7 @@
 #include "nn/rope.h"
 
 #include <memory>
+#include <string>
 
 namespace tessera::nn {
 
@@ -14,16 +15,56 @@ namespace tessera::nn {
 struct StepContext {
   std::pair<Tensor, Tensor> rope;  // cos, sin [B, 1, T, rotated]
   Tensor mask;                     // bool [B, 1, T, total], true = may look; undefined: causal
+  Tensor window_mask = {};         // the same for layers with a window
   KVCache* cache = nullptr;        // null: no state, the whole sequence at once
   Tensor cu_seqlens = {};          // i32 [documents + 1]: see Step; B = 1, neither mask nor cache
   int64_t max_length = 0;          // of a document, with cu_seqlens
 };
 
 /// Mask for T new tokens behind `past` cached ones under left padding: key_mask i64/bool [B, past +
-/// T], 0 = padding. Undefined when plain causal attention (or a single new token without padding)
-/// is meant.
-Tensor attention_mask(
-    const Tensor& key_mask, int64_t batch, int64_t past, int64_t tokens, at::Device device);
+/// T], 0 = padding. `window` > 0: a query sees that many keys at most, its own included, counted in
+/// places of the row (padding too). Undefined when plain causal attention is meant, or a single new
+/// token without padding, whose window is cut from the keys.
+Tensor attention_mask(const Tensor& key_mask,
+                      int64_t batch,
+                      int64_t past,
+                      int64_t tokens,
+                      at::Device device,
+                      int64_t window = 0);
+
+/// How scores are made of queries and keys.
+struct ScoreOptions {
+  double scale = 1.0;
+  double cap = 0.0;    // > 0: cap · tanh(score / cap), before the mask
+  int64_t window = 0;  // > 0: keys that a query sees, its own included
+};
+
+/// Scaled dot product over q [B, H, T, d], k and v [B, H_kv, total, d] -> [B, T, H·d]. The window
+/// is the mask's matter.
+Tensor attend(const Tensor& q,
+              const Tensor& k,
+              const Tensor& v,
+              const Tensor& mask,
+              const ScoreOptions& options);
+
+/// Causal attention inside each of the documents that lie end to end in q [1, H, T, d], k and v
+/// [1, H_kv, T, d]; document i is cu_seqlens[i] … cu_seqlens[i + 1] − 1. -> [1, T, H·d]. On the CPU
+/// one call a document, which reads cu_seqlens; on CUDA one variable-length flash call in bf16
+/// (fp16 stays fp16) without host synchronisation, where `max_length` bounds every document and
+/// capped scores are Unsupported.
+Tensor attend_packed(const Tensor& q,
+                     const Tensor& k,
+                     const Tensor& v,
+                     const Tensor& cu_seqlens,
+                     int64_t max_length,
+                     const ScoreOptions& options);
+
+/// Where the rows of q, k and v lie in the checkpoint.
+enum class QkvLayout {
+  kSeparate,  // three tensors
+  kStacked,   // one: all heads of q, then of k, then of v
+  kGrouped,   // one: for each key/value head its query heads, then k, then v
+};
 
 struct AttentionOptions {
   int64_t hidden = 0;
@@ -34,21 +75,12 @@ struct AttentionOptions {
   bool output_bias = false;  // on o
   double init_std = 0.02;
   double output_init_std = 0.02;
+  ScoreOptions scores = {};
+  double head_norm_epsilon = 0.0;  // > 0: an RMSNorm of each head of q and k before the rotation
+  QkvLayout layout = QkvLayout::kSeparate;
+  std::string fused_name = "qkv_proj";  // of the one tensor
+  std::string output_name = "o_proj";
 };
-
-/// Scaled dot product over q [B, H, T, d], k and v [B, H_kv, total, d] -> [B, T, H·d].
-Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, double scale);
-
-/// Causal attention inside each of the documents that lie end to end in q [1, H, T, d], k and v
-/// [1, H_kv, T, d]; document i is cu_seqlens[i] … cu_seqlens[i + 1] − 1. -> [1, T, H·d]. On the CPU
-/// one call a document, which reads cu_seqlens; on CUDA one variable-length flash call in bf16
-/// (fp16 stays fp16) without host synchronisation, where `max_length` bounds every document.
-Tensor attend_packed(const Tensor& q,
-                     const Tensor& k,
-                     const Tensor& v,
-                     const Tensor& cu_seqlens,
-                     int64_t max_length,
-                     double scale);
 
 class SelfAttention : public Module {
  public:
@@ -60,25 +92,44 @@ class SelfAttention : public Module {
   Tensor forward(const Tensor& x, const StepContext& context) const;
 
  private:
+  struct Heads {
+    Tensor q, k, v;  // [B, T, heads, d]
+  };
+  void make_inputs(const Weights& weights);
+  Heads project(const Tensor& x) const;
+
   AttentionOptions options_;
   const Rope& rope_;  // owned by the model
   int64_t layer_;
-  std::shared_ptr<Linear> q_proj_, k_proj_, v_proj_, o_proj_;
+  std::shared_ptr<Linear> q_proj_, k_proj_, v_proj_, qkv_proj_, o_proj_;
+  std::shared_ptr<RMSNorm> q_norm_, k_norm_;
 };
 
-/// down(silu(gate x) · up x), arXiv 2002.05202.
+enum class Activation { kSilu, kGelu, kGeluTanh, kRelu };
+
+struct MlpOptions {
+  int64_t hidden = 0;
+  int64_t inner = 0;
+  bool bias = false;
+  Activation activation = Activation::kSilu;
+  double init_std = 0.02;
+  double output_init_std = 0.02;
+  bool fused = false;  // the rows of gate and up in one tensor, named by `fused_name`
+  std::string gate_name = "gate_proj";
+  std::string up_name = "up_proj";
+  std::string down_name = "down_proj";
+  std::string fused_name = "gate_up_proj";
+};
+
+/// down(activation(gate x) · up x), arXiv 2002.05202.
 class GatedMLP : public Module {
  public:
-  GatedMLP(const Weights& weights,
-           int64_t hidden,
-           int64_t inner,
-           bool bias,
-           double init_std = 0.02,
-           double output_init_std = 0.02);
+  GatedMLP(const Weights& weights, const MlpOptions& options);
   Tensor forward(const Tensor& x) const;
 
  private:
-  std::shared_ptr<Linear> gate_proj_, up_proj_, down_proj_;
+  Activation activation_;
+  std::shared_ptr<Linear> gate_proj_, up_proj_, gate_up_proj_, down_proj_;
 };
 
 }  // namespace tessera::nn

@@ -59,12 +59,20 @@ Tensor Embedding::forward(const Tensor& ids) const {
   return tap(*this, rows);
 }
 
-RMSNorm::RMSNorm(const Weights& weights, int64_t width, double epsilon)
+RMSNorm::RMSNorm(const Weights& weights, int64_t width, double epsilon, bool unit_offset)
     : Module(weights),
-      weight_(parameter("weight", weights.small_tensor("weight", {width}, Init::constant(1.0)))),
-      epsilon_(epsilon) {}
+      weight_(parameter(
+          "weight",
+          weights.small_tensor("weight", {width}, Init::constant(unit_offset ? 0.0 : 1.0)))),
+      epsilon_(epsilon),
+      unit_offset_(unit_offset) {}
 
 Tensor RMSNorm::forward(const Tensor& x) const {
+  if (unit_offset_) {
+    const Tensor factor = weight_.to(at::kFloat) + 1.0;
+    return tap(*this,
+               at::rms_norm(x.to(at::kFloat), {x.size(-1)}, factor, epsilon_).to(x.scalar_type()));
+  }
   return tap(*this, at::rms_norm(x, {x.size(-1)}, weight_, epsilon_));
 }
 

@@ -47,14 +47,16 @@ class Embedding : public Module {
 
 /// Root-mean-square norm (arXiv 1910.07467): x · rsqrt(mean(x²) + eps) · weight over the last
 /// dimension, the mean in fp32, cast back before the weight as the Llama reference does.
+/// `unit_offset`: the factor is 1 + weight, in fp32 before the cast, as in Gemma.
 class RMSNorm : public Module {
  public:
-  RMSNorm(const Weights& weights, int64_t width, double epsilon);
+  RMSNorm(const Weights& weights, int64_t width, double epsilon, bool unit_offset = false);
   Tensor forward(const Tensor& x) const;
 
  private:
   Tensor weight_;
   double epsilon_;
+  bool unit_offset_;
 };
 
 }  // namespace tessera::nn

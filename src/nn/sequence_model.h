@@ -63,6 +63,9 @@ class SequenceModel : public Model {
   virtual int64_t vocab_size() const = 0;
   /// Longest sequence that it was made for; 0 = no limit.
   virtual int64_t max_positions() const = 0;
+  /// Where state stops being of use (LongRoPE turns every key anew): a sequence that grows past
+  /// this length is run again from its start, with an empty cache. 0: never.
+  virtual int64_t restart_length() const { return 0; }
 };
 
 }  // namespace tessera::nn

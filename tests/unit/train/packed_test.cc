@@ -83,7 +83,7 @@ TEST(PackedAttention, LossAndGradientsOfDocumentsApart) {
 TEST(PackedAttention, BadBoundsAreRefused) {
   const at::Tensor q = at::randn({1, 2, 6, 4});
   const auto attempt = [&](const std::vector<int32_t>& bounds) {
-    nn::attend_packed(q, q, q, at::tensor(at::ArrayRef<int32_t>(bounds)), 6, 1.0);
+    nn::attend_packed(q, q, q, at::tensor(at::ArrayRef<int32_t>(bounds)), 6, {.scale = 1.0});
   };
   EXPECT_NO_THROW(attempt({0, 2, 6}));
   EXPECT_THROW(attempt({0, 2, 5}), InvalidArgument);
