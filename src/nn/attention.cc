@@ -232,6 +232,14 @@ Tensor SelfAttention::forward(const Tensor& x, const StepContext& context) const
   }
   const Tensor q = rope_.apply(heads.q.transpose(1, 2), context.rope);  // [B, H, T, d]
   Tensor k = rope_.apply(heads.k.transpose(1, 2), context.rope);
+  if (context.pages != nullptr) {
+    const auto rows = [](const Tensor& y) { return y.squeeze(0).transpose(0, 1); };  // [N, H, d]
+    Tensor& keys = context.pages->keys(layer_);
+    Tensor& values = context.pages->values(layer_);
+    ops::paged_append(rows(k), heads.v.squeeze(0), *context.batch, keys, values);
+    const Tensor y = ops::paged_attention(rows(q), keys, values, *context.batch, options_.scores);
+    return tap(*this, o_proj_->forward(y.unsqueeze(0)));
+  }
   Tensor v = heads.v.transpose(1, 2);
   if (context.cache != nullptr) {
     std::tie(k, v) = context.cache->append(layer_, k, v);

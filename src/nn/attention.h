@@ -4,6 +4,7 @@
 
 #include "nn/cache.h"
 #include "nn/linear.h"
+#include "nn/paged_cache.h"
 #include "nn/rope.h"
 
 #include <memory>
@@ -19,6 +20,8 @@ struct StepContext {
   KVCache* cache = nullptr;        // null: no state, the whole sequence at once
   Tensor cu_seqlens = {};          // i32 [documents + 1]: see Step; B = 1, neither mask nor cache
   int64_t max_length = 0;          // of a document, with cu_seqlens
+  PagedCache* pages = nullptr;     // many sequences end to end: see Step; neither mask nor cache
+  const ops::PagedBatch* batch = nullptr;
 };
 
 /// Mask for T new tokens behind `past` cached ones under left padding: key_mask i64/bool [B, past +
@@ -32,12 +35,7 @@ Tensor attention_mask(const Tensor& key_mask,
                       at::Device device,
                       int64_t window = 0);
 
-/// How scores are made of queries and keys.
-struct ScoreOptions {
-  double scale = 1.0;
-  double cap = 0.0;    // > 0: cap · tanh(score / cap), before the mask
-  int64_t window = 0;  // > 0: keys that a query sees, its own included
-};
+using ops::ScoreOptions;
 
 /// Scaled dot product over q [B, H, T, d], k and v [B, H_kv, total, d] -> [B, T, H·d]. The window
 /// is the mask's matter.

@@ -86,8 +86,10 @@ StepContext DecoderBody::context(const Step& step, KVCache* cache, at::ScalarTyp
                       .mask = {},
                       .cache = cache,
                       .cu_seqlens = step.cu_seqlens,
-                      .max_length = step.max_document};
-  if (step.cu_seqlens.defined()) {
+                      .max_length = step.max_document,
+                      .pages = step.pages,
+                      .batch = &step.batch};
+  if (step.cu_seqlens.defined() || step.pages != nullptr) {
     return context;
   }
   if (!all_slide_) {
@@ -114,7 +116,9 @@ Tensor DecoderBody::forward(const Step& step, KVCache* cache) const {
   if (cache != nullptr) {
     cache->advance(tokens);
   }
-  if (step.last_only) {
+  if (step.rows.defined()) {
+    h = h.index_select(1, step.rows);
+  } else if (step.last_only) {
     h = h.narrow(1, tokens - 1, 1);
   }
   return tap(*this, norm_->forward(h));
@@ -150,6 +154,16 @@ Tensor DecoderModel::step(const Step& step, Cache* cache) {
 
 Tensor DecoderModel::hidden(const Step& step, Cache* cache) {
   return body_->forward(step, static_cast<KVCache*>(cache));
+}
+
+std::unique_ptr<PagedCache> DecoderModel::make_paged_cache(int64_t pages,
+                                                           at::ScalarType dtype) const {
+  return std::make_unique<PagedCache>(PagedCacheOptions{.layers = options_.layers,
+                                                        .kv_heads = options_.attention.kv_heads,
+                                                        .head_dim = options_.attention.head_dim,
+                                                        .pages = pages,
+                                                        .dtype = dtype,
+                                                        .device = device()});
 }
 
 std::unique_ptr<Cache> DecoderModel::make_cache() const {

@@ -87,6 +87,7 @@ class DecoderModel : public SequenceModel {
   Tensor hidden(const Step& step, Cache* cache) override;
   const Tensor& head() const override { return head_->weight(); }
   std::unique_ptr<Cache> make_cache() const override;
+  std::unique_ptr<PagedCache> make_paged_cache(int64_t pages, at::ScalarType dtype) const override;
   int64_t vocab_size() const override { return options_.vocab; }
   int64_t max_positions() const override { return options_.max_positions; }
   int64_t restart_length() const override { return options_.restart_length; }

@@ -5,6 +5,7 @@
 #include "nn/generate.h"
 
 #include "core/error.h"
+#include "nn/row_sampler.h"
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
@@ -53,17 +54,9 @@ Tensor infer_mask(const Tensor& ids, const GenerationOptions& options) {
   return at::ones(ids.sizes(), ids.options());
 }
 
-// One row while it is being generated.
 struct Row {
-  std::vector<int64_t> history = {};  // prompt without padding, and output
-  size_t prompt = 0;                  // ids of the prompt
-  int64_t limit = 0;                  // most new ids
-  Rng rng;
-  std::optional<SpanState> spans = {};
-  size_t span_begin = 0;  // the open span's first code in `history`
-  bool finished = false;
-
-  int64_t produced() const { return static_cast<int64_t>(history.size() - prompt); }
+  RowSampler sampler;
+  bool finished;
 };
 
 // The run without a condition.
@@ -184,39 +177,26 @@ class Generation {
 
  private:
   void start_row(size_t b) {
-    const uint64_t stream = options_.row_streams.empty() ? b : options_.row_streams[b];
-    Row row{.rng = Rng(options_.seed, stream)};
+    std::vector<int64_t> prompt;
     const int64_t* ids = ids_.const_data_ptr<int64_t>() + static_cast<int64_t>(b) * ids_.size(1);
     const int64_t* kept =
         key_mask_.const_data_ptr<int64_t>() + static_cast<int64_t>(b) * ids_.size(1);
     for (int64_t t = 0; t < ids_.size(1); ++t) {
       if (kept[t] != 0) {
-        row.history.push_back(ids[t]);
+        prompt.push_back(ids[t]);
       }
     }
-    row.prompt = row.history.size();
-    row.limit = options_.row_limits.empty() ? options_.max_new_tokens : options_.row_limits[b];
-    row.finished = row.limit <= 0;
-    if (options_.spans != nullptr) {
-      row.spans.emplace(*options_.spans, options_.end_ids, row.limit);
-    }
-    rows_.push_back(std::move(row));
+    const int64_t limit =
+        options_.row_limits.empty() ? options_.max_new_tokens : options_.row_limits[b];
+    const uint64_t stream = options_.row_streams.empty() ? b : options_.row_streams[b];
+    rows_.push_back({RowSampler(options_, std::move(prompt), limit, stream), limit <= 0});
   }
 
-  const SpanRule* open_rule(const Row& row) const {
-    return row.spans.has_value() && row.spans->open() >= 0
-               ? &options_.spans->rules[static_cast<size_t>(row.spans->open())]
-               : nullptr;
-  }
-
-  bool guided(const Row& row) const {
-    const SpanRule* rule = open_rule(row);
-    return !row.finished && rule != nullptr && rule->guidance != 1.0;
-  }
+  static bool guided(const Row& row) { return !row.finished && row.sampler.guided(); }
 
   // Undefined when no row is in a guided span.
   Tensor unconditional() {
-    if (std::none_of(rows_.begin(), rows_.end(), [&](const Row& row) { return guided(row); })) {
+    if (std::none_of(rows_.begin(), rows_.end(), guided)) {
       return {};
     }
     std::vector<int64_t> ids(rows_.size(), options_.pad_id);
@@ -224,8 +204,9 @@ class Generation {
     for (size_t b = 0; b < rows_.size(); ++b) {
       const Row& row = rows_[b];
       if (guided(row)) {
-        ids[b] = row.history.back();
-        offsets[b] = static_cast<int64_t>(row.history.size() - row.span_begin);
+        const std::vector<int64_t>& history = row.sampler.history();
+        ids[b] = history.back();
+        offsets[b] = static_cast<int64_t>(history.size() - row.sampler.span_begin());
       }
     }
     return guidance_.step(std::move(ids), offsets);
@@ -240,56 +221,29 @@ class Generation {
       if (row.finished) {
         continue;
       }
-      const std::span<float> scores(logits.data_ptr<float>() + b * vocabulary, vocabulary);
+      std::span<const float> unconditional;
       if (guided(row)) {
-        const float* u = free.const_data_ptr<float>() + b * vocabulary;
-        const auto scale = static_cast<float>(open_rule(row)->guidance);
-        for (size_t i = 0; i < vocabulary; ++i) {
-          scores[i] = u[i] + scale * (scores[i] - u[i]);
-        }
+        unconditional = {free.const_data_ptr<float>() + b * vocabulary, vocabulary};
       }
-      const int64_t id = choose(row, scores);
+      const int64_t id = row.sampler.choose({logits.data_ptr<float>() + b * vocabulary, vocabulary},
+                                            unconditional);
       next.data_ptr<int64_t>()[b] = id;
-      const bool ended =
-          std::find(options_.end_ids.begin(), options_.end_ids.end(), id) != options_.end_ids.end();
       const bool go_on = !on_token_ || on_token_(static_cast<int64_t>(b), id);
-      row.finished = ended || !go_on || row.produced() >= row.limit;
+      row.finished = row.sampler.ended() || !go_on || row.sampler.full();
     }
     return next;
-  }
-
-  int64_t choose(Row& row, std::span<float> scores) {
-    const SpanRule* rule = open_rule(row);
-    const SamplingParams& sampling = rule != nullptr ? rule->sampling : options_.sampling;
-    const std::span<const int64_t> history(row.history);
-    IdRange range{0, static_cast<int64_t>(scores.size())};
-    if (row.spans.has_value()) {
-      range = row.spans->constrain(scores);
-    }
-    const auto allowed = scores.subspan(static_cast<size_t>(range.first),
-                                        static_cast<size_t>(range.last - range.first));
-    process_logits(allowed, sampling, rule != nullptr ? history.subspan(row.span_begin) : history,
-                   range.first);
-    const int64_t id = range.first + pick(allowed, sampling, row.rng);
-    row.history.push_back(id);
-    if (row.spans.has_value()) {
-      row.spans->accept(id);
-      if (rule == nullptr && row.spans->open() >= 0) {
-        row.span_begin = row.history.size();
-      }
-    }
-    return id;
   }
 
   Tensor result() const {
     int64_t produced = 0;
     for (const Row& row : rows_) {
-      produced = std::max(produced, row.produced());
+      produced = std::max(produced, row.sampler.produced());
     }
     const Tensor output = at::full({ids_.size(0), produced}, options_.pad_id, at::kLong);
     for (size_t b = 0; b < rows_.size(); ++b) {
       const Row& row = rows_[b];
-      std::copy(row.history.begin() + static_cast<std::ptrdiff_t>(row.prompt), row.history.end(),
+      const std::vector<int64_t>& history = row.sampler.history();
+      std::copy(history.end() - row.sampler.produced(), history.end(),
                 output.data_ptr<int64_t>() + static_cast<int64_t>(b) * produced);
     }
     return at::cat({ids_, output}, 1);

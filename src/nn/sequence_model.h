@@ -2,8 +2,10 @@
 // beside.
 #pragma once
 
+#include "core/error.h"
 #include "nn/cache.h"
 #include "nn/module.h"
+#include "nn/paged_cache.h"
 
 #include <memory>
 #include <string>
@@ -47,6 +49,11 @@ struct Step {
   /// restart at every document. Undefined: the row is one document.
   Tensor cu_seqlens = {};
   int64_t max_document = 0;  // upper bound of the documents' lengths, with cu_seqlens
+  /// The newest tokens of many sequences end to end in one row (B = 1, no cache, no key_mask), with
+  /// their `positions`; what came before is in `pages`. Logits are those of the tokens `rows` i64.
+  PagedCache* pages = nullptr;
+  ops::PagedBatch batch = {};
+  Tensor rows = {};
 };
 
 class SequenceModel : public Model {
@@ -60,6 +67,12 @@ class SequenceModel : public Model {
   /// Weight of the head [vocab, D]: logits = hidden · headᵀ.
   virtual const Tensor& head() const = 0;
   virtual std::unique_ptr<Cache> make_cache() const = 0;
+  /// State for many sequences at once (`Step::pages`). Throws Unsupported when the model keeps
+  /// another kind of state.
+  virtual std::unique_ptr<PagedCache> make_paged_cache(int64_t pages, at::ScalarType dtype) const {
+    throw Unsupported("this model cannot run many sequences over pages ({} of {})", pages,
+                      c10::toString(dtype));
+  }
   virtual int64_t vocab_size() const = 0;
   /// Longest sequence that it was made for; 0 = no limit.
   virtual int64_t max_positions() const = 0;

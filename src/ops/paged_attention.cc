@@ -170,7 +170,7 @@ at::Tensor paged_attention(const at::Tensor& q,
                            const at::Tensor& key_pool,
                            const at::Tensor& value_pool,
                            const PagedBatch& batch,
-                           const PagedScores& scores) {
+                           const ScoreOptions& scores) {
   TESSERA_CHECK(q.dim() == 3 && key_pool.dim() == 4 && key_pool.size(1) > 0 &&
                     q.size(1) % key_pool.size(1) == 0,
                 InvalidArgument,
@@ -234,7 +234,7 @@ at::Tensor paged_attention_reference(const at::Tensor& q,
                                      const at::Tensor& key_pool,
                                      const at::Tensor& value_pool,
                                      const PagedBatch& batch,
-                                     const PagedScores& scores) {
+                                     const ScoreOptions& scores) {
   const Layout layout = read_layout(batch, q.size(0), key_pool.size(0));
   const int64_t groups = q.size(1) / key_pool.size(1);
   std::vector<at::Tensor> outs;

@@ -10,10 +10,10 @@ namespace tessera::ops {
 
 constexpr int64_t kPageTokens = 16;
 
-/// How scores are made and which keys count.
-struct PagedScores {
+/// How scores are made of queries and keys, and which keys count.
+struct ScoreOptions {
   double scale = 1.0;
-  double cap = 0.0;    // > 0: cap · tanh(score / cap)
+  double cap = 0.0;    // > 0: cap · tanh(score / cap), before the mask
   int64_t window = 0;  // > 0: a query sees that many keys at most, its own included
 };
 
@@ -40,13 +40,13 @@ at::Tensor paged_attention(const at::Tensor& q,
                            const at::Tensor& key_pool,
                            const at::Tensor& value_pool,
                            const PagedBatch& batch,
-                           const PagedScores& scores);
+                           const ScoreOptions& scores);
 
 /// The same by plain tensor operations, on any device: oracle of the tests.
 at::Tensor paged_attention_reference(const at::Tensor& q,
                                      const at::Tensor& key_pool,
                                      const at::Tensor& value_pool,
                                      const PagedBatch& batch,
-                                     const PagedScores& scores);
+                                     const ScoreOptions& scores);
 
 }  // namespace tessera::ops

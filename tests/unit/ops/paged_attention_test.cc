@@ -24,7 +24,7 @@ using at::Tensor;
 
 struct Shape {
   int64_t heads, kv_heads, dim;
-  PagedScores scores;
+  ScoreOptions scores;
   at::ScalarType type;
 };
 
