@@ -32,9 +32,17 @@ struct GenerateOptions : CommonOptions {
   std::string prompts_file;          // one prompt a line
   int64_t max_new_tokens = 128;
   bool greedy = false;
-  std::optional<double> temperature, top_p, min_p, repetition_penalty;
-  std::optional<int64_t> top_k;
-  bool echo = false;  // print the prompt too
+  std::optional<double> temperature, top_p, min_p, typical_p, repetition_penalty;
+  std::optional<int64_t> top_k, no_repeat_ngram, min_new_tokens;
+  double presence_penalty = 0, frequency_penalty = 0;
+  std::vector<std::string> logit_bias;  // ID=BIAS
+  std::vector<std::string> stop;        // text ends before these
+  std::optional<int64_t> logprobs;      // alternatives a token, in the JSON
+  int64_t beams = 1;                    // above 1: beam search
+  int64_t returned = 1;                 // of its sequences
+  double length_penalty = 1;
+  std::string early_stopping = "false";  // "true", "false", "never"
+  bool echo = false;                     // print the prompt too
 };
 
 struct ConverseOptions : CommonOptions {

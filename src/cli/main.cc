@@ -81,6 +81,47 @@ void add_tokenize(CLI::App& app, Options& o) {
   });
 }
 
+void add_penalties(CLI::App* command, GenerateOptions& options) {
+  command->add_option("--typical-p", options.typical_p, "keep the typical ones of this mass");
+  command->add_option("--repetition-penalty", options.repetition_penalty,
+                      "above 1 avoids repeating");
+  command->add_option("--presence-penalty", options.presence_penalty,
+                      "subtracted from what the output holds (-2 to 2)");
+  command->add_option("--frequency-penalty", options.frequency_penalty,
+                      "the same, times how often it does");
+  command
+      ->add_option("--logit-bias", options.logit_bias,
+                   "ID=BIAS, added to that token's logit; may repeat")
+      ->allow_extra_args(false);
+  command->add_option("--no-repeat-ngram", options.no_repeat_ngram,
+                      "no run of so many tokens twice (0 = off)");
+  command->add_option("--min-new-tokens", options.min_new_tokens, "no end before so many");
+  command->add_option("--stop", options.stop, "text that ends the output; may repeat")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--logprobs", options.logprobs,
+                   "with --json: log-probabilities and so many alternatives a token")
+      ->check(CLI::Range(0, 100));
+}
+
+void add_beams(CLI::App* command, GenerateOptions& options) {
+  command->add_option("--beams", options.beams, "beam search with so many beams")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command->add_option("--return", options.returned, "sequences of the beam search to print")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command
+      ->add_option("--length-penalty", options.length_penalty,
+                   "above 0 favours long sequences, below 0 short ones")
+      ->capture_default_str();
+  command
+      ->add_option("--early-stopping", options.early_stopping,
+                   "end at as many finished sequences as beams")
+      ->check(CLI::IsMember({"true", "false", "never"}))
+      ->capture_default_str();
+}
+
 void add_generate(CLI::App& app, Options& o) {
   CLI::App* command = app.add_subcommand("generate", "Continue text with a language model");
   GenerateOptions& options = o.generate;
@@ -96,8 +137,8 @@ void add_generate(CLI::App& app, Options& o) {
   command->add_option("--top-k", options.top_k, "sample among the k most likely (0 = off)");
   command->add_option("--top-p", options.top_p, "sample within this probability mass");
   command->add_option("--min-p", options.min_p, "drop tokens below this share of the best");
-  command->add_option("--repetition-penalty", options.repetition_penalty,
-                      "above 1 avoids repeating");
+  add_penalties(command, options);
+  add_beams(command, options);
   command->add_option("-s,--seed", options.seed, "seed of the draw")->envname("TESSERA_SEED");
   command->add_flag("--echo", options.echo, "print the prompt too");
   command->add_flag("--json", options.json, "one JSON object a prompt: text, ids, reason, speed");

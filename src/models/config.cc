@@ -1,7 +1,7 @@
 #include "models/config.h"
 
 #include "core/error.h"
-#include "nn/generate.h"
+#include "nn/beam.h"
 
 namespace tessera::models {
 namespace {
@@ -11,6 +11,11 @@ using at::Tensor;
 Tensor optional_input(const nn::NamedTensors& inputs, const char* name) {
   const auto found = inputs.find(name);
   return found == inputs.end() ? Tensor() : found->second;
+}
+
+double scalar(const nn::NamedTensors& inputs, const char* name, double fallback) {
+  const Tensor value = optional_input(inputs, name);
+  return value.defined() ? value.to(at::kDouble).item<double>() : fallback;
 }
 
 Tensor as_ids(const Tensor& tensor) {
@@ -110,9 +115,16 @@ std::vector<nn::Entry> language_model_entries() {
        .inputs = {{"input_ids", "i64 [B, T]"},
                   {"max_new_tokens", "i64 [1]"},
                   {"repetition_penalty", "f32 [1]", true},
-                  {"attention_mask", "i64 [B, T]", true}},
+                  {"attention_mask", "i64 [B, T]", true},
+                  {"no_repeat_ngram_size", "i64 [1]", true},
+                  {"min_new_tokens", "i64 [1]", true},
+                  {"num_beams", "i64 [1]", true},
+                  {"num_return_sequences", "i64 [1]", true},
+                  {"length_penalty", "f32 [1]", true},
+                  {"early_stopping", "i64 [1]", true}},
        .outputs = {{"sequences", "i64 [B, T + new]"}},
-       .note = "Greedy continuation, prompt included, the end token kept, pad id after it."},
+       .note = "Greedy continuation, prompt included, the end token kept, pad id after it; with "
+               "num_beams above 1 beam search (early_stopping: 0 false, 1 true, 2 never)."},
   };
 }
 
@@ -134,8 +146,21 @@ nn::NamedTensors run_language_model_entry(nn::SequenceModel& model,
   options.max_new_tokens = inputs.at("max_new_tokens").to(at::kLong).item<int64_t>();
   TESSERA_CHECK(options.max_new_tokens >= 0, InvalidArgument,
                 "max_new_tokens must be 0 or more, got {}", options.max_new_tokens);
-  if (const Tensor penalty = optional_input(inputs, "repetition_penalty"); penalty.defined()) {
-    options.sampling.repetition_penalty = penalty.to(at::kDouble).item<double>();
+  nn::SamplingParams& sampling = options.sampling;
+  sampling.repetition_penalty = scalar(inputs, "repetition_penalty", 1.0);
+  sampling.no_repeat_ngram = static_cast<int64_t>(scalar(inputs, "no_repeat_ngram_size", 0));
+  sampling.min_new_tokens = static_cast<int64_t>(scalar(inputs, "min_new_tokens", 0));
+  const auto beams = static_cast<int64_t>(scalar(inputs, "num_beams", 1));
+  if (beams != 1) {
+    const auto early = static_cast<int64_t>(scalar(inputs, "early_stopping", 0));
+    TESSERA_CHECK(early >= 0 && early <= 2, InvalidArgument,
+                  "early_stopping must be 0 (false), 1 (true) or 2 (never), got {}", early);
+    const nn::BeamOptions search{
+        .beams = beams,
+        .returned = static_cast<int64_t>(scalar(inputs, "num_return_sequences", 1)),
+        .length_penalty = scalar(inputs, "length_penalty", 1.0),
+        .early_stopping = static_cast<nn::BeamOptions::EarlyStopping>(early)};
+    return {{"sequences", nn::beam_search(model, ids, mask, options, search).sequences}};
   }
   return {{"sequences", nn::generate(model, ids, mask, options)}};
 }

@@ -158,6 +158,10 @@ Tensor DecoderModel::hidden(const Step& step, Cache* cache) {
 
 std::unique_ptr<PagedCache> DecoderModel::make_paged_cache(int64_t pages,
                                                            at::ScalarType dtype) const {
+  TESSERA_CHECK(!options_.rope.depends_on_length(), Unsupported,
+                "rotary positions of the type '{}' depend on the length of a sequence; this model "
+                "runs alone",
+                options_.rope.type);
   return std::make_unique<PagedCache>(PagedCacheOptions{.layers = options_.layers,
                                                         .kv_heads = options_.attention.kv_heads,
                                                         .head_dim = options_.attention.head_dim,

@@ -300,6 +300,9 @@ void Engine::sample(const std::vector<Piece>& pieces, const Tensor& logits) {
 }
 
 void Engine::settle(Row& row, int64_t id) {
+  if (row.request.options.on_logprobs) {
+    row.request.options.on_logprobs(0, row.sampler.logprobs());
+  }
   const bool go_on = !row.request.on_token || row.request.on_token(id);
   if (row.sampler.ended()) {
     end(row, Finish::kEnd);

@@ -40,20 +40,6 @@ void read_number(const io::Json& config, const char* key, double* value) {
   }
 }
 
-// All ones, unless the pad id occurs in the prompt and is no end id.
-Tensor infer_mask(const Tensor& ids, const GenerationOptions& options) {
-  if (options.pad_hint.has_value()) {
-    const int64_t pad = *options.pad_hint;
-    const bool is_end =
-        std::find(options.end_ids.begin(), options.end_ids.end(), pad) != options.end_ids.end();
-    const Tensor real = ids != pad;
-    if (!is_end && !real.all().item<bool>()) {
-      return real.to(at::kLong);
-    }
-  }
-  return at::ones(ids.sizes(), ids.options());
-}
-
 struct Row {
   RowSampler sampler;
   bool finished;
@@ -161,7 +147,13 @@ class Generation {
     const int64_t past = cache.length();
     Tensor step_ids = ids_.narrow(1, past, ids_.size(1) - past);
     Tensor positions = (key_mask_.cumsum(1) - 1).clamp_min(0).narrow(1, past, step_ids.size(1));
+    const int64_t restart = model_.restart_length();
     while (std::any_of(rows_.begin(), rows_.end(), [](const Row& row) { return !row.finished; })) {
+      if (cache.length() > 0 && cache.length() <= restart && key_mask_.size(1) > restart) {
+        cache.truncate(0);
+        step_ids = result();
+        positions = (key_mask_.cumsum(1) - 1).clamp_min(0);
+      }
       const Step step{.ids = step_ids.to(device_),
                       .positions = positions.to(device_),
                       .key_mask = padded_ ? key_mask_.to(device_) : Tensor(),
@@ -227,6 +219,9 @@ class Generation {
       }
       const int64_t id = row.sampler.choose({logits.data_ptr<float>() + b * vocabulary, vocabulary},
                                             unconditional);
+      if (options_.on_logprobs) {
+        options_.on_logprobs(static_cast<int64_t>(b), row.sampler.logprobs());
+      }
       next.data_ptr<int64_t>()[b] = id;
       const bool go_on = !on_token_ || on_token_(static_cast<int64_t>(b), id);
       row.finished = row.sampler.ended() || !go_on || row.sampler.full();
@@ -288,9 +283,29 @@ GenerationOptions GenerationOptions::from_configs(const io::Json& config,
     read_number(generation_config, "temperature", &sampling.temperature);
     read_number(generation_config, "top_p", &sampling.top_p);
     read_number(generation_config, "min_p", &sampling.min_p);
+    read_number(generation_config, "typical_p", &sampling.typical_p);
     read_number(generation_config, "repetition_penalty", &sampling.repetition_penalty);
+    double ngram = 0;
+    read_number(generation_config, "no_repeat_ngram_size", &ngram);
+    sampling.no_repeat_ngram = static_cast<int64_t>(ngram);
+    double least = 0;
+    read_number(generation_config, "min_new_tokens", &least);
+    sampling.min_new_tokens = static_cast<int64_t>(least);
   }
   return options;
+}
+
+Tensor inferred_mask(const Tensor& ids, const GenerationOptions& options) {
+  if (options.pad_hint.has_value()) {
+    const int64_t pad = *options.pad_hint;
+    const bool is_end =
+        std::find(options.end_ids.begin(), options.end_ids.end(), pad) != options.end_ids.end();
+    const Tensor real = ids.cpu() != pad;
+    if (!is_end && !real.all().item<bool>()) {
+      return real.to(at::kLong);
+    }
+  }
+  return at::ones(ids.sizes(), at::kLong);
 }
 
 Tensor generate(SequenceModel& model,
@@ -301,8 +316,7 @@ Tensor generate(SequenceModel& model,
                 Cache* cache) {
   TESSERA_CHECK(ids.dim() == 2 && ids.size(1) > 0, InvalidArgument,
                 "generate: the prompt is empty; give at least one token (a BOS, for example)");
-  const Tensor key_mask =
-      mask.defined() ? mask.cpu().to(at::kLong) : infer_mask(ids.cpu(), options);
+  const Tensor key_mask = mask.defined() ? mask.cpu().to(at::kLong) : inferred_mask(ids, options);
   Generation generation(model, ids, key_mask.contiguous(), options, on_token);
   if (cache == nullptr) {
     return generation.run(*model.make_cache());

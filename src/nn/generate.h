@@ -29,12 +29,23 @@ struct GenerationOptions {
   /// not 1. Every guided span starts again from here.
   std::vector<int64_t> guidance_prompt = {};
 
+  /// Called for each new token before `on_token`, with its `top_logprobs` most likely neighbours;
+  /// empty: nothing is computed. Log-probabilities are the model's own (after guidance), before
+  /// penalties, bans and temperature.
+  std::function<void(int64_t row, const TokenLogprobs&)> on_logprobs = {};
+  int64_t top_logprobs = 0;
+
   /// End and pad ids from generation_config.json, else config.json; with `sampling_defaults` also
-  /// its do_sample, temperature, top_k, top_p, min_p, repetition_penalty. Either may be empty.
+  /// its do_sample, temperature, top_k, top_p, min_p, typical_p, repetition_penalty,
+  /// no_repeat_ngram_size, min_new_tokens. Either may be empty.
   static GenerationOptions from_configs(const io::Json& config,
                                         const io::Json& generation_config,
                                         bool sampling_defaults);
 };
+
+/// All ones, unless the pad id as configured occurs in ids i64 [B, T] and is no end id: the mask
+/// that transformers infers. i64 [B, T] on the host.
+Tensor inferred_mask(const Tensor& ids, const GenerationOptions& options);
 
 /// Called for each new token of a row that is not finished; false stops that row.
 using TokenCallback = std::function<bool(int64_t row, int64_t id)>;

@@ -31,6 +31,10 @@ struct RopeConfig {
   /// Reads both spellings: `rope_theta` + `rope_scaling` (transformers 4) and `rope_parameters`
   /// (5).
   static RopeConfig from_json(const io::Json& config);
+  /// Whether a token's rotation depends on how long its sequence is.
+  bool depends_on_length() const {
+    return type == "dynamic" || (type == "longrope" && short_factor != long_factor);
+  }
 };
 
 class Rope {

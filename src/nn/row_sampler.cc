@@ -37,17 +37,29 @@ int64_t RowSampler::choose(std::span<float> scores, std::span<const float> uncon
       scores[i] = unconditional[i] + scale * (scores[i] - unconditional[i]);
     }
   }
+  const std::vector<float> raw = options_->on_logprobs
+                                     ? std::vector<float>(scores.begin(), scores.end())
+                                     : std::vector<float>();
   const SamplingParams& sampling = rule != nullptr ? rule->sampling : options_->sampling;
-  const std::span<const int64_t> history(history_);
   IdRange range{0, static_cast<int64_t>(scores.size())};
   if (spans_.has_value()) {
     range = spans_->constrain(scores);
   }
   const auto allowed = scores.subspan(static_cast<size_t>(range.first),
                                       static_cast<size_t>(range.last - range.first));
-  process_logits(allowed, sampling, rule != nullptr ? history.subspan(span_begin_) : history,
-                 range.first);
+  SamplingContext context{.history = history_,
+                          .prompt = prompt_,
+                          .end_ids = options_->end_ids,
+                          .first_id = range.first};
+  if (rule != nullptr) {  // a span counts its own ids alone
+    context.history = context.history.subspan(span_begin_);
+    context.prompt = 0;
+  }
+  process_logits(allowed, sampling, context);
   const int64_t id = range.first + pick(allowed, sampling, rng_);
+  if (options_->on_logprobs) {
+    logprobs_ = token_logprobs(raw, id, options_->top_logprobs);
+  }
   history_.push_back(id);
   if (spans_.has_value()) {
     spans_->accept(id);

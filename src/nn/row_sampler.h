@@ -22,6 +22,8 @@ class RowSampler {
   /// Chooses the next id from logits [vocab], which are used up, and takes it into the history.
   /// `unconditional` [vocab]: logits without the condition, needed when `guided`.
   int64_t choose(std::span<float> scores, std::span<const float> unconditional);
+  /// Of the last id; only with GenerationOptions::on_logprobs.
+  const TokenLogprobs& logprobs() const { return logprobs_; }
   /// Whether the last id ends the row, or its limit is reached.
   bool ended() const { return ended_; }
   bool full() const { return produced() >= limit_; }
@@ -43,6 +45,7 @@ class RowSampler {
   Rng rng_;
   std::optional<SpanState> spans_;
   size_t span_begin_ = 0;
+  TokenLogprobs logprobs_;
   bool ended_ = false;
 };
 

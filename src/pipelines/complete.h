@@ -2,23 +2,35 @@
 #pragma once
 
 #include "models/registry.h"
-#include "nn/generate.h"
+#include "nn/beam.h"
 #include "text/tokenizer.h"
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace tessera::pipelines {
 
+using at::Tensor;
+
 struct Completion {
   std::string text;
   std::vector<int64_t> ids;  // generated ids, end token included
   int64_t prompt_tokens = 0;
-  std::string reason;  // "stop" (end token), "length" (token limit), "context" (model's limit)
+  /// "stop" (end token or stop string), "length" (token limit), "context" (model's limit)
+  std::string reason;
+  std::vector<nn::TokenLogprobs> logprobs;  // of each id, when asked for
+  std::optional<double> score;              // of a beam search
   double prefill_seconds = 0;
   double decode_seconds = 0;
+};
+
+/// What goes beside nn::GenerationOptions.
+struct CompletionOptions {
+  std::vector<std::string> stop = {};        // text ends before the first of these
+  std::optional<int64_t> top_logprobs = {};  // log-probabilities, with so many alternatives each
 };
 
 /// Called with each piece of text; false stops the generation.
@@ -35,9 +47,22 @@ class TextCompleter {
   /// Throws InvalidArgument when the prompt is empty of tokens or longer than the context.
   Completion complete(std::string_view prompt,
                       nn::GenerationOptions options,
-                      const TextCallback& on_text = {});
+                      const TextCallback& on_text = {},
+                      const CompletionOptions& extra = {});
+  /// Beam search; the best continuation first. Stop strings cut what was found. Throws as above.
+  std::vector<Completion> search(std::string_view prompt,
+                                 nn::GenerationOptions options,
+                                 const nn::BeamOptions& beams,
+                                 const CompletionOptions& extra = {});
 
  private:
+  struct Prompt {
+    std::vector<int32_t> encoded;
+    Tensor ids;  // i64 [1, T] on the model's device
+    bool cut;    // the context leaves less room than was asked for
+  };
+  Prompt prepare(std::string_view prompt, nn::GenerationOptions& options) const;
+
   models::ModelFolder folder_;
   std::shared_ptr<nn::SequenceModel> model_;
   std::unique_ptr<text::Tokenizer> tokenizer_;

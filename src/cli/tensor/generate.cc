@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <iostream>
 #include <iterator>
+#include <sstream>
 
 namespace tessera::cli {
 namespace {
@@ -20,10 +21,25 @@ std::vector<std::string> prompts_of(const GenerateOptions& options) {
   return prompts;
 }
 
+std::vector<std::pair<int64_t, double>> parse_bias(const std::vector<std::string>& items) {
+  std::vector<std::pair<int64_t, double>> result;
+  for (const std::string& item : items) {
+    std::istringstream in(item);
+    int64_t id = 0;
+    char sign = 0;
+    double bias = 0;
+    TESSERA_CHECK(in >> id >> sign >> bias && sign == '=' && in.eof() && id >= 0, InvalidArgument,
+                  "--logit-bias {}: expected ID=BIAS, for example 15043=-100", item);
+    result.emplace_back(id, bias);
+  }
+  return result;
+}
+
 nn::GenerationOptions generation_options(const GenerateOptions& options,
                                          nn::GenerationOptions defaults) {
   nn::SamplingParams& sampling = defaults.sampling;
-  const bool chosen = options.temperature || options.top_k || options.top_p || options.min_p;
+  const bool chosen =
+      options.temperature || options.top_k || options.top_p || options.min_p || options.typical_p;
   if (chosen) {
     sampling.greedy = false;
   }
@@ -32,6 +48,12 @@ nn::GenerationOptions generation_options(const GenerateOptions& options,
   sampling.top_p = options.top_p.value_or(sampling.top_p);
   sampling.min_p = options.min_p.value_or(sampling.min_p);
   sampling.repetition_penalty = options.repetition_penalty.value_or(sampling.repetition_penalty);
+  sampling.typical_p = options.typical_p.value_or(sampling.typical_p);
+  sampling.no_repeat_ngram = options.no_repeat_ngram.value_or(sampling.no_repeat_ngram);
+  sampling.min_new_tokens = options.min_new_tokens.value_or(sampling.min_new_tokens);
+  sampling.presence_penalty = options.presence_penalty;
+  sampling.frequency_penalty = options.frequency_penalty;
+  sampling.logit_bias = parse_bias(options.logit_bias);
   if (options.greedy || sampling.temperature == 0) {
     sampling.greedy = true;
   }
@@ -46,42 +68,95 @@ void put(std::string_view text) {
       Io, "stdout: cannot be written");
 }
 
+nn::BeamOptions beam_options(const GenerateOptions& options) {
+  using Early = nn::BeamOptions::EarlyStopping;
+  return {.beams = options.beams,
+          .returned = options.returned,
+          .length_penalty = options.length_penalty,
+          .early_stopping = options.early_stopping == "true"    ? Early::kFull
+                            : options.early_stopping == "never" ? Early::kNever
+                                                                : Early::kHeuristic};
+}
+
+io::Json logprobs_json(const std::vector<nn::TokenLogprobs>& tokens) {
+  io::Json list = io::Json::array();
+  for (const nn::TokenLogprobs& token : tokens) {
+    io::Json top = io::Json::array();
+    for (const auto& [id, logprob] : token.top) {
+      top.push_back({{"id", id}, {"logprob", logprob}});
+    }
+    list.push_back({{"id", token.id}, {"logprob", token.logprob}, {"top", top}});
+  }
+  return list;
+}
+
+void put_json(const std::string& prompt, const pipelines::Completion& result) {
+  const auto produced = static_cast<double>(result.ids.size());
+  io::Json out = {{"prompt", prompt},
+                  {"text", result.text},
+                  {"ids", result.ids},
+                  {"finish_reason", result.reason},
+                  {"prompt_tokens", result.prompt_tokens}};
+  if (result.score.has_value()) {
+    out["score"] = *result.score;
+  } else {
+    out["prefill_s"] = result.prefill_seconds;
+    out["decode_tok_s"] =
+        result.decode_seconds > 0 && produced > 1 ? (produced - 1) / result.decode_seconds : 0;
+  }
+  if (!result.logprobs.empty()) {
+    out["logprobs"] = logprobs_json(result.logprobs);
+  }
+  put(out.dump(-1, ' ', false, io::Json::error_handler_t::replace) + "\n");
+}
+
+void search(pipelines::TextCompleter& completer,
+            const GenerateOptions& options,
+            const nn::GenerationOptions& generation,
+            const std::string& prompt) {
+  for (const pipelines::Completion& result :
+       completer.search(prompt, generation, beam_options(options), {.stop = options.stop})) {
+    if (options.json) {
+      put_json(prompt, result);
+    } else {
+      put((options.echo ? prompt : "") + result.text + "\n");
+    }
+  }
+}
+
 }  // namespace
 
 int run_generate(const GenerateOptions& options) {
   translate_torch_errors([&] {
+    TESSERA_CHECK(options.beams == 1 || !options.logprobs, InvalidArgument,
+                  "--logprobs does not go with --beams");
     const nn::LoadOptions load = prepare(options);
     const std::vector<std::string> prompts = prompts_of(options);
     pipelines::TextCompleter completer(options.model, load);
     for (const std::string& prompt : prompts) {
-      nn::GenerationOptions generation = generation_options(options, completer.defaults());
+      const nn::GenerationOptions generation = generation_options(options, completer.defaults());
+      if (options.beams > 1) {
+        search(completer, options, generation, prompt);
+        continue;
+      }
       if (options.echo && !options.json) {
         put(prompt);
       }
-      const pipelines::Completion result =
-          completer.complete(prompt, generation, [&](std::string_view piece) {
-            if (!options.json) {
-              put(piece);
-            }
-            return true;
-          });
-      const auto produced = static_cast<double>(result.ids.size());
-      const double decode_rate =
-          result.decode_seconds > 0 && produced > 1 ? (produced - 1) / result.decode_seconds : 0;
+      const auto on_text = [&](std::string_view piece) {
+        if (!options.json) {
+          put(piece);
+        }
+        return true;
+      };
+      const pipelines::Completion result = completer.complete(
+          prompt, generation, on_text, {.stop = options.stop, .top_logprobs = options.logprobs});
       if (options.json) {
-        const io::Json out = {{"prompt", prompt},
-                              {"text", result.text},
-                              {"ids", result.ids},
-                              {"finish_reason", result.reason},
-                              {"prompt_tokens", result.prompt_tokens},
-                              {"prefill_s", result.prefill_seconds},
-                              {"decode_tok_s", decode_rate}};
-        put(out.dump(-1, ' ', false, io::Json::error_handler_t::replace) + "\n");
+        put_json(prompt, result);
       } else {
         put("\n");
-        log::debug("{} prompt tokens in {:.3f} s, {} tokens at {:.1f}/s, finished by {}",
-                   result.prompt_tokens, result.prefill_seconds, result.ids.size(), decode_rate,
-                   result.reason);
+        log::debug("{} prompt tokens in {:.3f} s, {} tokens in {:.3f} s, finished by {}",
+                   result.prompt_tokens, result.prefill_seconds, result.ids.size(),
+                   result.decode_seconds, result.reason);
       }
     }
   });

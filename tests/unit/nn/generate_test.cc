@@ -52,7 +52,7 @@ Ids plainly(SequenceModel& model, const Ids& prompt, const GenerationOptions& op
     state.constrain(logits);
     const SamplingParams& sampling = inside ? rule->sampling : options.sampling;
     const Ids codes = inside ? Ids(span.begin() + 1, span.end()) : Ids();
-    process_logits(logits, sampling, inside ? codes : all);
+    process_logits(logits, sampling, {.history = inside ? codes : all});
     const int64_t id = pick(logits, sampling, rng);
     state.accept(id);
     if (state.open() >= 0) {

@@ -23,7 +23,7 @@ TEST(Sampler, ProcessedDistributionsEqualTheReference) {
     params.top_p = item.at("top_p").get<double>();
     params.min_p = item.at("min_p").get<double>();
     params.repetition_penalty = item.at("repetition_penalty").get<double>();
-    process_logits(logits, params, history);
+    process_logits(logits, params, {.history = history});
     const std::vector<double> expected = item.at("probabilities").get<std::vector<double>>();
     double total = 0;
     float top = -INFINITY;
