@@ -30,6 +30,7 @@ struct GenerateOptions : CommonOptions {
   std::string model;
   std::vector<std::string> prompts;  // empty: stdin
   std::string prompts_file;          // one prompt a line
+  int64_t batch = 1;                 // prompts continued at once
   int64_t max_new_tokens = 128;
   bool greedy = false;
   std::optional<double> temperature, top_p, min_p, typical_p, repetition_penalty;

@@ -128,6 +128,9 @@ void add_generate(CLI::App& app, Options& o) {
   add_model(command, options.model, false);
   command->add_option("prompt", options.prompts, "prompts (default: all of stdin as one)");
   command->add_option("-f,--file", options.prompts_file, "file with one prompt a line");
+  command->add_option("--batch", options.batch, "prompts continued at once")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
   command->add_option("-n,--max-new-tokens", options.max_new_tokens, "most tokens to add")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
@@ -147,7 +150,7 @@ void add_generate(CLI::App& app, Options& o) {
       "Sampling defaults come from the model's generation_config.json.\n"
       "Examples:\n"
       "  tessera generate -m models/llama \"Once upon a time\"\n"
-      "  tessera generate -m org/name -f prompts.txt --temp 0.8 --seed 7 --json");
+      "  tessera generate -m org/name -f prompts.txt --batch 16 --temp 0.8 --seed 7 --json");
   command->final_callback([&o] {
     require_model(o.generate.model);
     tensor_commands().generate(o.generate);

@@ -1,6 +1,7 @@
 #include "pipelines/complete.h"
 
 #include "core/error.h"
+#include "nn/engine.h"
 #include "text/stop_strings.h"
 
 #include <ATen/ops/tensor.h>
@@ -26,6 +27,67 @@ std::string reason_of(const std::vector<int64_t>& ids,
   }
   return cut ? "context" : "length";
 }
+
+// A reply while its tokens come: text, stop strings, times.
+class Continuation {
+ public:
+  Continuation(const text::Tokenizer& tokenizer,
+               std::span<const int32_t> prompt,
+               const CompletionOptions& extra,
+               TextCallback on_text)
+      : decoder_(tokenizer, prompt, /*skip_special=*/true),
+        stop_(extra.stop),
+        top_logprobs_(extra.top_logprobs),
+        on_text_(std::move(on_text)),
+        start_(Clock::now()),
+        first_(start_) {
+    result_.prompt_tokens = static_cast<int64_t>(prompt.size());
+  }
+
+  /// Asks for what the reply needs beside ids; it must stay where it is from then on.
+  void ask(nn::GenerationOptions& options) {
+    if (top_logprobs_.has_value()) {
+      options.top_logprobs = *top_logprobs_;
+      options.on_logprobs = [this](int64_t, const nn::TokenLogprobs& token) {
+        result_.logprobs.push_back(token);
+      };
+    }
+  }
+
+  /// False when the reply is to end here.
+  bool push(int64_t id) {
+    if (result_.ids.empty()) {
+      first_ = Clock::now();
+    }
+    result_.ids.push_back(id);
+    return show(stop_.push(decoder_.push(static_cast<int32_t>(id)))) && !stop_.stopped();
+  }
+
+  Completion finish(const nn::GenerationOptions& options, bool cut) {
+    const auto end = Clock::now();
+    show(stop_.push(decoder_.finish()));
+    show(stop_.finish());
+    result_.reason = reason_of(result_.ids, options, stop_.stopped(), cut);
+    result_.prefill_seconds = std::chrono::duration<double>(first_ - start_).count();
+    result_.decode_seconds = std::chrono::duration<double>(end - first_).count();
+    return std::move(result_);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  bool show(const std::string& piece) {
+    result_.text += piece;
+    return piece.empty() || !on_text_ || on_text_(piece);
+  }
+
+  Completion result_;
+  text::StreamDecoder decoder_;
+  text::StopStrings stop_;
+  std::optional<int64_t> top_logprobs_;
+  TextCallback on_text_;
+  Clock::time_point start_, first_;
+};
 
 }  // namespace
 
@@ -63,38 +125,48 @@ Completion TextCompleter::complete(std::string_view prompt,
                                    const TextCallback& on_text,
                                    const CompletionOptions& extra) {
   const Prompt input = prepare(prompt, options);
-  Completion result;
-  result.prompt_tokens = input.ids.size(1);
-  text::StreamDecoder decoder(*tokenizer_, input.encoded, /*skip_special=*/true);
-  text::StopStrings stop(extra.stop);
-  const auto show = [&](const std::string& piece) {
-    result.text += piece;
-    return piece.empty() || !on_text || on_text(piece);
-  };
-  const auto start = std::chrono::steady_clock::now();
-  auto first = start;
-  const auto on_token = [&](int64_t, int64_t id) {
-    if (result.ids.empty()) {
-      first = std::chrono::steady_clock::now();
-    }
-    result.ids.push_back(id);
-    return show(stop.push(decoder.push(static_cast<int32_t>(id)))) && !stop.stopped();
-  };
-  if (extra.top_logprobs.has_value()) {
-    options.top_logprobs = *extra.top_logprobs;
-    options.on_logprobs = [&](int64_t, const nn::TokenLogprobs& token) {
-      result.logprobs.push_back(token);
-    };
-  }
+  Continuation reply(*tokenizer_, input.encoded, extra, on_text);
+  reply.ask(options);
   const c10::InferenceMode inference;
-  nn::generate(*model_, input.ids, {}, options, on_token);
-  const auto end = std::chrono::steady_clock::now();
-  show(stop.push(decoder.finish()));
-  show(stop.finish());
-  result.reason = reason_of(result.ids, options, stop.stopped(), input.cut);
-  result.prefill_seconds = std::chrono::duration<double>(first - start).count();
-  result.decode_seconds = std::chrono::duration<double>(end - first).count();
-  return result;
+  nn::generate(*model_, input.ids, {}, options,
+               [&](int64_t, int64_t id) { return reply.push(id); });
+  return reply.finish(options, input.cut);
+}
+
+void TextCompleter::complete_all(std::span<const std::string> prompts,
+                                 const nn::GenerationOptions& options,
+                                 const CompletionOptions& extra,
+                                 int64_t batch,
+                                 const std::function<void(size_t place, Completion)>& done) {
+  struct Job {
+    Prompt input;
+    nn::GenerationOptions options;
+    Continuation reply;
+  };
+  std::vector<std::unique_ptr<Job>> jobs;
+  int64_t longest = 0;
+  for (const std::string& prompt : prompts) {
+    nn::GenerationOptions own = options;
+    Prompt input = prepare(prompt, own);
+    longest = std::max(longest, input.ids.size(1) + own.max_new_tokens);
+    std::vector<int32_t> encoded = input.encoded;
+    jobs.push_back(std::make_unique<Job>(
+        Job{std::move(input), std::move(own), Continuation(*tokenizer_, encoded, extra, {})}));
+  }
+  constexpr int64_t kPage = nn::PagedCache::kTokens;
+  nn::Engine engine(model_, {.pages = std::max<int64_t>(1, batch * ((longest + kPage) / kPage)),
+                             .sequences = batch});
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    Job& job = *jobs[i];
+    job.reply.ask(job.options);
+    engine.submit(
+        {.prompt = {job.input.encoded.begin(), job.input.encoded.end()},
+         .options = job.options,
+         .on_token = [&job](int64_t id) { return job.reply.push(id); },
+         .on_finish = [&job, &done,
+                       i](nn::Finish) { done(i, job.reply.finish(job.options, job.input.cut)); }});
+  }
+  engine.run();
 }
 
 std::vector<Completion> TextCompleter::search(std::string_view prompt,

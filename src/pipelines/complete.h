@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,14 @@ class TextCompleter {
                       nn::GenerationOptions options,
                       const TextCallback& on_text = {},
                       const CompletionOptions& extra = {});
+  /// Many prompts, up to `batch` of them at a time through one engine; each gets what it would get
+  /// alone. `done` is called with a prompt's place as soon as it is through. Throws as above,
+  /// before anything runs, and Unsupported for models that cannot run many sequences at once.
+  void complete_all(std::span<const std::string> prompts,
+                    const nn::GenerationOptions& options,
+                    const CompletionOptions& extra,
+                    int64_t batch,
+                    const std::function<void(size_t place, Completion)>& done);
   /// Beam search; the best continuation first. Stop strings cut what was found. Throws as above.
   std::vector<Completion> search(std::string_view prompt,
                                  nn::GenerationOptions options,

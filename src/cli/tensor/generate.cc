@@ -2,6 +2,7 @@
 #include "cli/tensor/common.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/progress.h"
 #include "core/strings.h"
 #include "pipelines/complete.h"
 
@@ -124,6 +125,30 @@ void search(pipelines::TextCompleter& completer,
   }
 }
 
+// Replies come in the order of the prompts, each as soon as those before it are through.
+void complete_all(pipelines::TextCompleter& completer,
+                  const GenerateOptions& options,
+                  const std::vector<std::string>& prompts) {
+  std::vector<std::optional<pipelines::Completion>> results(prompts.size());
+  size_t shown = 0;
+  Progress progress("generating", static_cast<int64_t>(prompts.size()), "prompts");
+  completer.complete_all(
+      prompts, generation_options(options, completer.defaults()),
+      {.stop = options.stop, .top_logprobs = options.logprobs}, options.batch,
+      [&](size_t place, pipelines::Completion result) {
+        results[place] = std::move(result);
+        progress.advance(1);
+        for (; shown < results.size() && results[shown]; ++shown) {
+          if (options.json) {
+            put_json(prompts[shown], *results[shown]);
+          } else {
+            put((options.echo ? prompts[shown] : "") + results[shown]->text + "\n");
+          }
+          results[shown]->text.clear();
+        }
+      });
+}
+
 }  // namespace
 
 int run_generate(const GenerateOptions& options) {
@@ -133,6 +158,10 @@ int run_generate(const GenerateOptions& options) {
     const nn::LoadOptions load = prepare(options);
     const std::vector<std::string> prompts = prompts_of(options);
     pipelines::TextCompleter completer(options.model, load);
+    if (options.batch > 1 && options.beams == 1) {
+      complete_all(completer, options, prompts);
+      return;
+    }
     for (const std::string& prompt : prompts) {
       const nn::GenerationOptions generation = generation_options(options, completer.defaults());
       if (options.beams > 1) {
