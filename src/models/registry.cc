@@ -5,6 +5,7 @@
 #include "core/strings.h"
 #include "io/checkpoint.h"
 #include "io/hub.h"
+#include "models/gguf.h"
 
 #include <algorithm>
 
@@ -67,11 +68,46 @@ std::span<const ModelInfo* const> all_models() {
   return kModels;
 }
 
+namespace {
+
+/// `path` itself when it is a GGUF file, or the one model in a folder without config.json (the
+/// first part of a split one).
+std::optional<io::fs::path> gguf_file_of(const io::fs::path& path) {
+  std::error_code ignored;
+  if (io::is_gguf_file(path)) {
+    return path;
+  }
+  if (!io::fs::is_directory(path, ignored) || io::fs::exists(path / "config.json", ignored)) {
+    return std::nullopt;
+  }
+  std::vector<std::string> files;
+  for (io::fs::directory_iterator it(path, ignored), end; !ignored && it != end;
+       it.increment(ignored)) {
+    const std::string name = it->path().filename().string();
+    const bool later_part =
+        name.find("-of-") != std::string::npos && name.find("-00001-of-") == std::string::npos;
+    if (name.ends_with(".gguf") && !later_part) {
+      files.push_back(name);
+    }
+  }
+  std::sort(files.begin(), files.end());
+  TESSERA_CHECK(files.size() <= 1, InvalidArgument,
+                "{}: several GGUF models ({}); name one of the files", path.string(),
+                join(files, ", "));
+  return files.empty() ? std::nullopt : std::optional(path / files.front());
+}
+
+}  // namespace
+
 ModelFolder open_folder(std::string_view name) {
   ModelFolder folder;
   folder.path = io::resolve_model(name);
+  if (const auto file = gguf_file_of(folder.path)) {
+    return open_gguf_model(*file);
+  }
   TESSERA_CHECK(io::fs::is_directory(folder.path), Unsupported,
-                "{}: expected a model folder with config.json, found a file", folder.path.string());
+                "{}: expected a model folder with config.json or a GGUF file",
+                folder.path.string());
   folder.config = io::read_json(folder.path / "config.json");
   TESSERA_CHECK(folder.config.is_object(), CorruptFile, "{}: config.json must be an object",
                 folder.path.string());
@@ -108,8 +144,10 @@ const ModelInfo& find_model(const ModelFolder& folder) {
 std::shared_ptr<nn::Model> load_model(const ModelFolder& folder, const nn::LoadOptions& options) {
   return with_context("loading " + folder.path.string(), [&] {
     const ModelInfo& info = find_model(folder);
-    const nn::Weights weights =
-        nn::Weights::from_checkpoint(io::Checkpoint::open(folder.path), options);
+    const nn::Weights weights = nn::Weights::from_checkpoint(
+        io::is_gguf_file(folder.path) ? open_gguf_weights(folder.path)
+                                      : io::Checkpoint::open(folder.path),
+        options);
     weights.set_format(weight_format(folder.config));
     std::shared_ptr<nn::Model> model = info.load(folder, weights);
     weights.finish();

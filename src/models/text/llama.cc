@@ -142,7 +142,7 @@ class LlamaBody : public nn::Module {
     return nn::tap(*this, norm_->forward(h));
   }
 
-  const Tensor& embedding() const { return embed_tokens_->weight(); }
+  const nn::Embedding& embedding() const { return *embed_tokens_; }
 
  private:
   nn::Rope rope_;
