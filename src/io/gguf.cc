@@ -380,6 +380,31 @@ bool is_gguf_file(const fs::path& path) {
          looks_like_gguf(magic);
 }
 
+std::optional<fs::path> find_gguf(const fs::path& path, std::string_view unless) {
+  std::error_code ignored;
+  if (is_gguf_file(path)) {
+    return path;
+  }
+  if (!fs::is_directory(path, ignored) || fs::exists(path / unless, ignored)) {
+    return std::nullopt;
+  }
+  std::vector<std::string> files;
+  for (fs::directory_iterator it(path, ignored), end; !ignored && it != end;
+       it.increment(ignored)) {
+    const std::string name = it->path().filename().string();
+    const bool later_part =
+        name.find("-of-") != std::string::npos && name.find("-00001-of-") == std::string::npos;
+    if (name.ends_with(".gguf") && !later_part) {
+      files.push_back(name);
+    }
+  }
+  std::sort(files.begin(), files.end());
+  TESSERA_CHECK(files.size() <= 1, InvalidArgument,
+                "{}: several GGUF models ({}); name one of the files", path.string(),
+                join(files, ", "));
+  return files.empty() ? std::nullopt : std::optional(path / files.front());
+}
+
 GgufFile read_gguf(const FileBytes& source) {
   GgufFile file;
   file.owner = source.owner;

@@ -90,6 +90,11 @@ bool looks_like_gguf(std::string_view bytes);
 /// Whether `path` is a regular file that begins so.
 bool is_gguf_file(const fs::path& path);
 
+/// The GGUF file that `path` means: itself, or the one model (of a split one, its first part) in a
+/// folder that has no file called `unless`. Nothing for other paths. Throws InvalidArgument when
+/// there are several.
+std::optional<fs::path> find_gguf(const fs::path& path, std::string_view unless);
+
 /// Reads one file. Throws CorruptFile for sizes that do not fit the file, tensors that are
 /// misaligned, overlap or leave the file, and names used twice; Unsupported for version 1,
 /// big-endian files and unknown block formats.

@@ -68,41 +68,10 @@ std::span<const ModelInfo* const> all_models() {
   return kModels;
 }
 
-namespace {
-
-/// `path` itself when it is a GGUF file, or the one model in a folder without config.json (the
-/// first part of a split one).
-std::optional<io::fs::path> gguf_file_of(const io::fs::path& path) {
-  std::error_code ignored;
-  if (io::is_gguf_file(path)) {
-    return path;
-  }
-  if (!io::fs::is_directory(path, ignored) || io::fs::exists(path / "config.json", ignored)) {
-    return std::nullopt;
-  }
-  std::vector<std::string> files;
-  for (io::fs::directory_iterator it(path, ignored), end; !ignored && it != end;
-       it.increment(ignored)) {
-    const std::string name = it->path().filename().string();
-    const bool later_part =
-        name.find("-of-") != std::string::npos && name.find("-00001-of-") == std::string::npos;
-    if (name.ends_with(".gguf") && !later_part) {
-      files.push_back(name);
-    }
-  }
-  std::sort(files.begin(), files.end());
-  TESSERA_CHECK(files.size() <= 1, InvalidArgument,
-                "{}: several GGUF models ({}); name one of the files", path.string(),
-                join(files, ", "));
-  return files.empty() ? std::nullopt : std::optional(path / files.front());
-}
-
-}  // namespace
-
 ModelFolder open_folder(std::string_view name) {
   ModelFolder folder;
   folder.path = io::resolve_model(name);
-  if (const auto file = gguf_file_of(folder.path)) {
+  if (const auto file = io::find_gguf(folder.path, "config.json")) {
     return open_gguf_model(*file);
   }
   TESSERA_CHECK(io::fs::is_directory(folder.path), Unsupported,
