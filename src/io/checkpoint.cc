@@ -1,9 +1,11 @@
-// Opens weights of any container. Files are told apart by content: zip or torch stream magic, then
-// safetensors. Index files as transformers writes them: {"weight_map": {tensor: shard file}}.
+// Opens weights of any container. Files are told apart by content: GGUF's, zip's or the torch
+// stream's magic, then safetensors. Index files as transformers writes them: {"weight_map":
+// {tensor: shard file}}.
 #include "io/checkpoint.h"
 
 #include "core/error.h"
 #include "core/strings.h"
+#include "io/gguf.h"
 #include "io/safetensors.h"
 #include "io/torch_file.h"
 
@@ -22,8 +24,6 @@ void refuse_known_strangers(const FileBytes& source) {
       !text.starts_with("version https://git-lfs"), CorruptFile,
       "{}: a Git LFS pointer of {} bytes, not the weights; run 'git lfs pull' in its folder",
       source.name, text.size());
-  TESSERA_CHECK(!text.starts_with("GGUF"), Unsupported,
-                "{}: a GGUF file, expected safetensors or a torch file", source.name);
   TESSERA_CHECK(text.size() < 262 || text.substr(257, 5) != "ustar", Unsupported,
                 "{}: a tar file (torch < 0.4 or a packed folder); unpack it, or save it again with "
                 "torch >= 1.6",
@@ -34,6 +34,9 @@ void refuse_known_strangers(const FileBytes& source) {
 }
 
 TensorTable read_file_of_tensors(const fs::path& path) {
+  if (is_gguf_file(path)) {
+    return open_gguf(path).table;
+  }
   const FileBytes source = FileBytes::map(path);
   if (looks_like_torch(source.text())) {
     return read_torch(source);
@@ -145,6 +148,13 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   const bool is_index = checkpoint.path_.filename().string().ends_with(kIndexSuffix);
   checkpoint.table_ =
       is_index ? read_index(checkpoint.path_) : read_file_of_tensors(checkpoint.path_);
+  return checkpoint;
+}
+
+Checkpoint Checkpoint::from_table(fs::path path, TensorTable table) {
+  Checkpoint checkpoint;
+  checkpoint.path_ = std::move(path);
+  checkpoint.table_ = std::move(table);
   return checkpoint;
 }
 

@@ -1,6 +1,6 @@
 // Named tensors on disk, whatever the container: safetensors (one file, shards with an index),
-// torch.save files (.bin, .pt, .pth, .ckpt, single or sharded with an index). Nothing is read until
-// it is used: entries point into memory maps. libtorch is not needed here; nn/weights.h turns
+// torch.save files (.bin, .pt, .pth, .ckpt, single or sharded with an index), GGUF. Nothing is read
+// until it is used: entries point into memory maps. libtorch is not needed here; nn/weights.h turns
 // entries into tensors.
 #pragma once
 
@@ -23,6 +23,8 @@ class Checkpoint {
   /// its content, not by its name; only an index must be called *.index.json. Throws NotFound,
   /// CorruptFile, Unsupported.
   static Checkpoint open(const fs::path& path);
+  /// Tensors that were opened otherwise; `path` is their file, for messages.
+  static Checkpoint from_table(fs::path path, TensorTable table);
 
   const std::map<std::string, TensorEntry>& tensors() const { return table_.tensors; }
   const TensorEntry* find(std::string_view name) const;

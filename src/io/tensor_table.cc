@@ -63,6 +63,14 @@ std::vector<int64_t> row_major_strides(std::span<const int64_t> shape) {
   return strides;
 }
 
+int64_t TensorEntry::bytes() const {
+  return blocks ? block_bytes(*blocks, count()) : count() * static_cast<int64_t>(dtype_size(dtype));
+}
+
+std::string_view TensorEntry::type_name() const {
+  return blocks ? block_layout(*blocks).name : dtype_name(dtype);
+}
+
 int64_t TensorEntry::count() const {
   return shape_count(shape).value_or(0);
 }

@@ -2,6 +2,7 @@
 // gives a TensorTable; libtorch is not needed here, nn/weights.h turns entries into tensors.
 #pragma once
 
+#include "io/block_format.h"
 #include "io/file.h"
 #include "io/json.h"
 
@@ -61,9 +62,20 @@ struct TensorEntry {
   std::byte* data = nullptr;          // first element; may be unaligned, null only if count() == 0
   std::shared_ptr<const void> owner;  // keeps the map (or the decoded copy) alive
   std::string file;                   // where it is, for messages
+  /// Set: `data` are blocks of this format in rows (the last axis), `shape` counts the numbers that
+  /// they stand for, `dtype` is kU8.
+  std::optional<BlockFormat> blocks = std::nullopt;
+  /// Not 0: the tensor's rows are heads of this many rows, in each of which row j of the first half
+  /// and row j of the second lie side by side (2j, 2j + 1), as GGUF files of the Llama family have
+  /// the projections of queries and keys.
+  int64_t paired_rows = 0;
 
   /// Number of elements.
   int64_t count() const;
+  /// Bytes that the elements take.
+  int64_t bytes() const;
+  /// What the elements are stored as: dtype_name, or the block format's name.
+  std::string_view type_name() const;
   /// True when the elements lie in row-major order without gaps.
   bool is_contiguous() const;
 };

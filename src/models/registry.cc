@@ -5,6 +5,7 @@
 #include "core/strings.h"
 #include "io/checkpoint.h"
 #include "io/hub.h"
+#include "models/gguf.h"
 
 #include <algorithm>
 
@@ -77,8 +78,12 @@ std::span<const ModelInfo* const> all_models() {
 ModelFolder open_folder(std::string_view name) {
   ModelFolder folder;
   folder.path = io::resolve_model(name);
+  if (const auto file = io::find_gguf(folder.path, "config.json")) {
+    return open_gguf_model(*file);
+  }
   TESSERA_CHECK(io::fs::is_directory(folder.path), Unsupported,
-                "{}: expected a model folder with config.json, found a file", folder.path.string());
+                "{}: expected a model folder with config.json or a GGUF file",
+                folder.path.string());
   folder.config = io::read_json(folder.path / "config.json");
   TESSERA_CHECK(folder.config.is_object(), CorruptFile, "{}: config.json must be an object",
                 folder.path.string());
@@ -115,8 +120,10 @@ const ModelInfo& find_model(const ModelFolder& folder) {
 std::shared_ptr<nn::Model> load_model(const ModelFolder& folder, const nn::LoadOptions& options) {
   return with_context("loading " + folder.path.string(), [&] {
     const ModelInfo& info = find_model(folder);
-    const nn::Weights weights =
-        nn::Weights::from_checkpoint(io::Checkpoint::open(folder.path), options);
+    const nn::Weights weights = nn::Weights::from_checkpoint(
+        io::is_gguf_file(folder.path) ? open_gguf_weights(folder.path)
+                                      : io::Checkpoint::open(folder.path),
+        options);
     weights.set_format(weight_format(folder.config));
     std::shared_ptr<nn::Model> model = info.load(folder, weights);
     weights.finish();

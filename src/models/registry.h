@@ -12,7 +12,7 @@
 
 namespace tessera::models {
 
-/// A model on disk: a published folder (or one file) with its configuration read.
+/// A model on disk: a published folder, or a GGUF file, with its configuration read.
 struct ModelFolder {
   io::fs::path path;
   io::Json config;             // config.json
@@ -32,7 +32,8 @@ struct ModelInfo {
 /// All architectures, in the order of the documentation's table.
 std::span<const ModelInfo* const> all_models();
 
-/// Reads the configuration of a folder or hub-cache name. Throws NotFound, CorruptFile.
+/// Reads the configuration of a folder, a GGUF file, a folder with one GGUF model, or a hub-cache
+/// name. Throws NotFound, CorruptFile.
 ModelFolder open_folder(std::string_view name);
 /// The row for a folder's config.json. Throws Unsupported naming what was found and what is known.
 const ModelInfo& find_model(const ModelFolder& folder);

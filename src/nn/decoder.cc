@@ -105,8 +105,10 @@ Tensor DecoderBody::forward(const Step& step, KVCache* cache) const {
   const int64_t tokens = step.ids.size(1);
   Tensor h = embedding_->forward(step.ids);
   if (embedding_scale_ != 1.0) {
-    // The reference keeps the scale in the table's dtype.
-    h = h * at::scalar_tensor(embedding_scale_, embedding_->weight().options().requires_grad(false))
+    // The reference keeps the scale in the table's dtype; blocks stand for fp32.
+    const at::ScalarType table = embedding_->weight().scalar_type();
+    h = h * at::scalar_tensor(embedding_scale_,
+                              h.options().dtype(at::isFloatingType(table) ? table : at::kFloat))
                 .to(h.scalar_type());
   }
   const StepContext context = this->context(step, cache, h.scalar_type());

@@ -64,7 +64,7 @@ class DecoderBody : public Module {
   DecoderBody(const Weights& weights, const DecoderOptions& options);
   /// States after the last norm [B, T or 1, hidden].
   Tensor forward(const Step& step, KVCache* cache) const;
-  const Tensor& embedding() const { return embedding_->weight(); }
+  const Embedding& embedding() const { return *embedding_; }
 
  private:
   StepContext context(const Step& step, KVCache* cache, at::ScalarType dtype) const;

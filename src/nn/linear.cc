@@ -1,9 +1,11 @@
 // On the CPU: fp32 weights go to libtorch's GEMM; bf16, fp16 and int8 weights go to
 // ops::linear_small for up to 16 rows (bound by memory: it reads the stored bytes once) and
-// otherwise are widened tile by tile. On CUDA the weight's dtype is the activation dtype.
+// otherwise are widened tile by tile, as rows of blocks are. On CUDA the weight's dtype is the
+// activation dtype.
 #include "nn/linear.h"
 
 #include "core/error.h"
+#include "ops/block_rows.h"
 #include "ops/linear_small.h"
 
 #include <ATen/ops/embedding.h>
@@ -13,9 +15,10 @@
 namespace tessera::nn {
 
 Linear::Linear(const Weights& weights, int64_t in, int64_t out, LinearOptions options)
-    : Module(weights) {
+    : Module(weights), blocks_(weights.block_format_of("weight")) {
   const bool quantised = weights.format_of("weight") == WeightFormat::kInt8Channel;
-  Tensor stored = weights.tensor("weight", {out, in}, options.init);
+  Tensor stored = blocks_ ? weights.block_rows("weight", {out, in})
+                          : weights.tensor("weight", {out, in}, options.init);
   if (quantised) {
     const Tensor scale = weights.small_tensor("weight_scale", {out, 1});
     // A chosen dtype means "the numbers of a dense model in that dtype": dequantise now.
@@ -32,10 +35,14 @@ Linear::Linear(const Weights& weights, int64_t in, int64_t out, LinearOptions op
   }
 }
 
-Linear::Linear(const Weights& weights, Tensor tied_weight)
-    : Module(weights), weight_(std::move(tied_weight)) {}
+Linear::Linear(const Weights& weights, const Embedding& table)
+    : Module(weights), weight_(table.weight()), blocks_(table.blocks()) {}
 
 Tensor Linear::product(const Tensor& x) const {
+  if (blocks_) {
+    const Tensor y = ops::linear_block_rows(x, weight_, *blocks_);
+    return bias_.defined() ? y + bias_ : y;
+  }
   if (!weight_.is_cpu() || weight_.scalar_type() == x.scalar_type()) {
     return at::linear(x, weight_, bias_);
   }
@@ -48,10 +55,18 @@ Tensor Linear::forward(const Tensor& x) const {
 }
 
 Embedding::Embedding(const Weights& weights, int64_t count, int64_t width, Init init)
-    : Module(weights),
-      weight_(parameter("weight", weights.tensor("weight", {count, width}, init))) {}
+    : Module(weights), blocks_(weights.block_format_of("weight")) {
+  weight_ = parameter("weight", blocks_ ? weights.block_rows("weight", {count, width})
+                                        : weights.tensor("weight", {count, width}, init));
+}
 
 Tensor Embedding::forward(const Tensor& ids) const {
+  if (blocks_) {  // the rows that are looked up, and no others
+    std::vector<int64_t> shape = ids.sizes().vec();
+    shape.push_back(-1);
+    const Tensor rows = ops::dequantize_rows(weight_.index_select(0, ids.flatten()), *blocks_);
+    return tap(*this, rows.view(shape));
+  }
   Tensor rows = at::embedding(weight_, ids);
   if (rows.is_cpu() && at::isReducedFloatingType(rows.scalar_type())) {
     rows = rows.to(at::kFloat);

@@ -1,5 +1,5 @@
-// The one Linear: y = x Wᵀ + b. How its weight is stored (fp32, bf16, fp16, int8 per channel …) is
-// a state that the Weights cursor chooses; callers never see it.
+// The one Linear: y = x Wᵀ + b. How its weight is stored (fp32, bf16, fp16, int8 per channel,
+// blocks of a GGUF file …) is a state that the Weights cursor chooses; callers never see it.
 #pragma once
 
 #include "nn/module.h"
@@ -11,26 +11,28 @@ struct LinearOptions {
   Init init = {};
 };
 
+class Embedding;
+
 class Linear : public Module {
  public:
   /// Takes `weight` [out, in] (and `weight_scale` when quantised) and `bias` [out] from the cursor.
   Linear(const Weights& weights, int64_t in, int64_t out, LinearOptions options = {});
   /// A head tied to an embedding table [out, in].
-  Linear(const Weights& weights, Tensor tied_weight);
+  Linear(const Weights& weights, const Embedding& table);
 
   /// [..., in] -> [..., out]. On the CPU activations are fp32 whatever the weight's dtype.
   Tensor forward(const Tensor& x) const;
 
+  /// [out, in] in the storage dtype; rows of blocks are u8 [out, row bytes].
   const Tensor& weight() const { return weight_; }
-  int64_t in_features() const { return weight_.size(1); }
-  int64_t out_features() const { return weight_.size(0); }
 
  private:
   Tensor product(const Tensor& x) const;
 
-  Tensor weight_;  // [out, in], any storage dtype
-  Tensor scale_;   // [out] fp32 for int8, else undefined
-  Tensor bias_;    // [out] or undefined
+  Tensor weight_;
+  std::optional<io::BlockFormat> blocks_;
+  Tensor scale_;  // [out] fp32 for int8, else undefined
+  Tensor bias_;   // [out] or undefined
 };
 
 /// Token or position table. Lookup gives fp32 on the CPU.
@@ -39,10 +41,13 @@ class Embedding : public Module {
   Embedding(const Weights& weights, int64_t count, int64_t width, Init init = {});
   /// i64 [...] -> [..., width].
   Tensor forward(const Tensor& ids) const;
+  /// [count, width] in the storage dtype; rows of blocks are u8 [count, row bytes].
   const Tensor& weight() const { return weight_; }
+  const std::optional<io::BlockFormat>& blocks() const { return blocks_; }
 
  private:
   Tensor weight_;
+  std::optional<io::BlockFormat> blocks_;
 };
 
 /// Root-mean-square norm (arXiv 1910.07467): x · rsqrt(mean(x²) + eps) · weight over the last

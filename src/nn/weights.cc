@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "core/random.h"
 #include "core/strings.h"
+#include "ops/block_rows.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/empty.h>
@@ -38,6 +39,23 @@ std::string summary(const std::vector<std::string>& lines) {
     text += fmt::format("; and {} more", lines.size() - kShown);
   }
   return text;
+}
+
+}  // namespace
+
+namespace {
+
+// Undoes TensorEntry::paired_rows; copies once, so that no step has to.
+Tensor unpaired(const Tensor& stored, int64_t rows) {
+  if (rows == 0 || stored.numel() == 0) {
+    return stored;
+  }
+  TESSERA_CHECK(rows % 2 == 0 && stored.size(0) % rows == 0, CorruptFile,
+                "a tensor of {} rows cannot be heads of {} rows", stored.size(0), rows);
+  return stored.view({stored.size(0) / rows, rows / 2, 2, -1})
+      .transpose(1, 2)
+      .reshape(stored.sizes())
+      .contiguous();
 }
 
 }  // namespace
@@ -114,6 +132,16 @@ io::DType io_dtype(at::ScalarType type) {
 
 Tensor tensor_of(const io::TensorEntry& entry) {
   const auto options = at::TensorOptions().dtype(scalar_type(entry.dtype));
+  if (entry.blocks) {
+    std::vector<int64_t> shape = entry.shape;
+    shape.back() = io::block_bytes(*entry.blocks, shape.back());
+    return tensor_of({.dtype = entry.dtype,
+                      .shape = shape,
+                      .strides = io::row_major_strides(shape),
+                      .data = entry.data,
+                      .owner = entry.owner,
+                      .file = entry.file});
+  }
   if (entry.count() == 0) {
     return at::empty(entry.shape, options);
   }
@@ -203,24 +231,20 @@ Tensor Weights::fetch(std::string_view name,
         break;
     }
   } else {
-    // Stands for what finish() will complain about, so that the constructors run to their end.
-    const auto stand_in =
-        at::TensorOptions().dtype(options.dtype.value_or(at::kFloat)).device(options.device);
-    const io::TensorEntry* entry = store_->checkpoint->find(full_name);
+    const io::TensorEntry* entry = checked_entry(name, shape);
     if (entry == nullptr) {
-      store_->missing.push_back(full_name + " " + shape_text(shape));
-      return at::empty(shape, stand_in);
-    }
-    store_->used.insert(full_name);
-    if (!std::equal(entry->shape.begin(), entry->shape.end(), shape.begin(), shape.end())) {
-      store_->misshaped.push_back(fmt::format("{} has shape {}, config says {}", full_name,
-                                              shape_text(entry->shape), shape_text(shape)));
-      return at::empty(shape, stand_in);
+      // Stands for what finish() will complain about, so that the constructors run to their end.
+      return at::empty(
+          shape,
+          at::TensorOptions().dtype(options.dtype.value_or(at::kFloat)).device(options.device));
     }
     value = tensor_of(*entry);
-    if (!entry->is_contiguous()) {
+    if (entry->blocks) {
+      value = ops::dequantize_rows(value, *entry->blocks);
+    } else if (!entry->is_contiguous()) {
       value = value.contiguous();
     }
+    value = unpaired(value, entry->paired_rows);
     if (value.dim() > 2 && format_of(name) == WeightFormat::kInt8Channel) {
       value = dequantized(name, value);
     }
@@ -233,6 +257,38 @@ Tensor Weights::fetch(std::string_view name,
     value = value.to(target);
   }
   return value.to(options.device);
+}
+
+// Recorded for finish() when it is missing or has another shape; then null.
+const io::TensorEntry* Weights::checked_entry(std::string_view name, at::IntArrayRef shape) const {
+  const std::string full_name = full(name);
+  const io::TensorEntry* entry = store_->checkpoint->find(full_name);
+  if (entry == nullptr) {
+    store_->missing.push_back(full_name + " " + shape_text(shape));
+    return nullptr;
+  }
+  store_->used.insert(full_name);
+  if (!std::equal(entry->shape.begin(), entry->shape.end(), shape.begin(), shape.end())) {
+    store_->misshaped.push_back(fmt::format("{} has shape {}, config says {}", full_name,
+                                            shape_text(entry->shape), shape_text(shape)));
+    return nullptr;
+  }
+  return entry;
+}
+
+std::optional<io::BlockFormat> Weights::block_format_of(std::string_view name) const {
+  const io::TensorEntry* entry = is_scratch() ? nullptr : store_->checkpoint->find(full(name));
+  const bool kept =
+      entry != nullptr && !store_->options.dtype.has_value() && store_->options.device.is_cpu();
+  return kept ? entry->blocks : std::nullopt;
+}
+
+Tensor Weights::block_rows(std::string_view name, at::IntArrayRef shape) const {
+  const io::TensorEntry* entry = checked_entry(name, shape);
+  if (entry == nullptr) {
+    return at::empty({shape[0], 0}, at::kByte);
+  }
+  return unpaired(tensor_of(*entry), entry->paired_rows);
 }
 
 Tensor Weights::dequantized(std::string_view name, const Tensor& stored) const {

@@ -67,6 +67,12 @@ class Weights {
   Tensor small_tensor(std::string_view name, at::IntArrayRef shape, Init init = {}) const;
   /// The stored tensor of whatever shape, as stored (no conversion, CPU); undefined when absent.
   Tensor raw(std::string_view name) const;
+  /// The block format in which the matrix `name` stays: that of the file, on the CPU unless
+  /// options().dtype asks for floats; otherwise nothing, and `tensor` gives its numbers.
+  std::optional<io::BlockFormat> block_format_of(std::string_view name) const;
+  /// Rows of blocks, u8 [out, row bytes], of a matrix of exactly `shape` [out, in] for which
+  /// block_format_of gives a format.
+  Tensor block_rows(std::string_view name, at::IntArrayRef shape) const;
   /// Stored shape without reading, empty optional when absent.
   std::optional<std::vector<int64_t>> shape_of(std::string_view name) const;
 
@@ -86,6 +92,7 @@ class Weights {
       : store_(std::move(store)), path_(std::move(path)) {}
   std::string full(std::string_view name) const;
   Tensor fetch(std::string_view name, at::IntArrayRef shape, const Init& init, bool widen) const;
+  const io::TensorEntry* checked_entry(std::string_view name, at::IntArrayRef shape) const;
   Tensor dequantized(std::string_view name, const Tensor& stored) const;
 
   std::shared_ptr<Store> store_;
@@ -95,7 +102,7 @@ class Weights {
 at::ScalarType scalar_type(io::DType dtype);
 io::DType io_dtype(at::ScalarType type);
 /// A tensor over an entry's memory; keeps the map alive. Not for training in place of a copy when
-/// the entry is shared.
+/// the entry is shared. Blocks come as their bytes, u8 [..., row bytes].
 Tensor tensor_of(const io::TensorEntry& entry);
 
 }  // namespace tessera::nn

@@ -44,6 +44,11 @@ class SentencePiece {
     return parse(bytes, source, {});
   }
 
+  /// From pieces that come from elsewhere.
+  static SentencePiece from_spec(SentencePieceSpec spec, std::string_view source) {
+    return SentencePiece(std::move(spec), source);
+  }
+
   /// Ids of any bytes (invalid ones are read as U+FFFD), without BOS and EOS.
   std::vector<int32_t> encode(std::string_view text) const;
   std::vector<Piece> encode_pieces(std::string_view text) const;

@@ -8,8 +8,6 @@
 #include "core/error.h"
 #include "core/strings.h"
 #include "text/added_token_splitter.h"
-#include "text/sentencepiece.h"
-#include "text/slow_llama_config.h"
 
 #include <algorithm>
 #include <string>
@@ -348,6 +346,10 @@ std::string SlowLlamaTokenizer::decode(std::span<const int32_t> ids, bool skip_s
 
 }  // namespace
 
+std::unique_ptr<Tokenizer> make_slow_llama(SentencePiece model, SlowLlamaConfig config) {
+  return std::make_unique<SlowLlamaTokenizer>(std::move(model), std::move(config));
+}
+
 std::unique_ptr<Tokenizer> load_sentencepiece_tokenizer(const io::fs::path& folder) {
   io::fs::path path = folder / "tokenizer.model";
   if (!io::fs::exists(path) && io::fs::exists(folder / "spiece.model")) {
@@ -358,8 +360,7 @@ std::unique_ptr<Tokenizer> load_sentencepiece_tokenizer(const io::fs::path& fold
   if (!config.legacy) {
     options.add_dummy_prefix = false;
   }
-  return std::make_unique<SlowLlamaTokenizer>(SentencePiece::load(path, options),
-                                              std::move(config));
+  return make_slow_llama(SentencePiece::load(path, options), std::move(config));
 }
 
 }  // namespace tessera::text

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "io/file.h"
+#include "text/sentencepiece.h"
+#include "text/slow_llama_config.h"
 #include "text/tokenizer.h"
 
 #include <memory>
@@ -16,5 +18,8 @@ namespace tessera::text {
 /// its own dummy prefix unless the configuration says `"legacy": false`. Decoding joins without
 /// spaces (`spaces_between_special_tokens=False`).
 std::unique_ptr<Tokenizer> load_sentencepiece_tokenizer(const io::fs::path& folder);
+
+/// The same rules around a model and settings that come from elsewhere.
+std::unique_ptr<Tokenizer> make_slow_llama(SentencePiece model, SlowLlamaConfig config);
 
 }  // namespace tessera::text

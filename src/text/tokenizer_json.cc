@@ -48,12 +48,15 @@ std::vector<AddedToken> parse_added_tokens(const io::Json& json) {
   return tokens;
 }
 
-JsonTokenizer::JsonTokenizer(const io::Json& json) {
+JsonTokenizer::JsonTokenizer(const io::Json& json)
+    : JsonTokenizer(json, make_model(member(json, "model"))) {}
+
+JsonTokenizer::JsonTokenizer(const io::Json& json, std::unique_ptr<TokenModel> model)
+    : model_(std::move(model)) {
   TESSERA_CHECK(json.is_object(), CorruptFile, "found {}, expected the object of a tokenizer.json",
                 json.type_name());
   normalizer_ = make_normalizer(member(json, "normalizer"));
   pre_tokenizer_ = make_pretokenizer(member(json, "pre_tokenizer"));
-  model_ = make_model(member(json, "model"));
   decoder_ = make_decoder(member(json, "decoder"));
   if (const io::Json& post = member(json, "post_processor"); !post.is_null()) {
     make_post_processor(post, 0);

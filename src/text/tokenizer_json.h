@@ -23,6 +23,8 @@ class JsonTokenizer : public Tokenizer {
   /// Builds every section of `json` (null sections are skipped) but `added_tokens`, `truncation`
   /// and `padding`. Throws Unsupported for an unknown component, CorruptFile for bad fields.
   explicit JsonTokenizer(const io::Json& json);
+  /// The same with a model that comes from elsewhere.
+  JsonTokenizer(const io::Json& json, std::unique_ptr<TokenModel> model);
 
   /// Adds tokens after those there are; see AddedVocabulary::add.
   void add_tokens(std::span<const AddedToken> tokens);
