@@ -97,6 +97,7 @@ struct BenchAny2AnyOptions : CommonOptions {
   std::vector<std::string> pairs;  // rows; empty: all
   int64_t items = 200;             // of a row
   bool quick = false;
+  double seconds = 36;  // with quick: no batch begins after this
 };
 
 struct DemoOptions : CommonOptions {
@@ -105,7 +106,7 @@ struct DemoOptions : CommonOptions {
 };
 
 /// Changes when a struct above does: program and library must be of one build.
-constexpr int kCommandsAbi = 5;
+constexpr int kCommandsAbi = 6;
 
 struct TensorCommands {
   int abi;
