@@ -113,7 +113,6 @@ struct TensorCommands {
   int (*generate)(const GenerateOptions&);
   int (*converse)(const ConverseOptions&);
   int (*forward)(const ForwardOptions&);
-  int (*inspect)(const InspectOptions&);
   int (*train)(const TrainOptions&);
   int (*bench_machine)(const BenchOptions&);
   int (*bench_generate)(const BenchGenerateOptions&);
@@ -131,6 +130,7 @@ std::string data_folder();
 
 /// Light commands, in the program itself.
 int run_tokenize(const TokenizeOptions& options);
+int run_inspect(const InspectOptions& options);
 int run_doctor(const CommonOptions& options);
 
 }  // namespace tessera::cli

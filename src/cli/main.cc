@@ -213,7 +213,7 @@ void add_inspect(CLI::App& app, Options& o) {
       "Examples:\n  tessera inspect models/llama\n  tessera inspect models/llama --entries --json");
   command->final_callback([&o] {
     require_model(o.inspect.model);
-    tensor_commands().inspect(o.inspect);
+    run_inspect(o.inspect);
   });
 }
 

@@ -198,19 +198,11 @@ class Llama : public nn::SequenceModel {
   std::shared_ptr<nn::Linear> lm_head_;
 };
 
+}  // namespace
+
 std::shared_ptr<nn::Model> load_llama(const ModelFolder& folder, const nn::Weights& weights) {
   weights.ignore("\\.rotary_emb\\.inv_freq$");  // a buffer that old files hold
   return std::make_shared<Llama>(weights, LlamaConfig::from_json(folder.config), folder);
 }
-
-}  // namespace
-
-extern const ModelInfo kLlama;
-const ModelInfo kLlama{.name = "Llama",
-                       .architectures = {"LlamaForCausalLM"},
-                       .model_type = "llama",
-                       .tasks = "text generation",
-                       .entries = language_model_entries(),
-                       .load = load_llama};
 
 }  // namespace tessera::models
