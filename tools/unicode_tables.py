@@ -169,8 +169,8 @@ def every_byte_map():
 
 def grapheme_classes():
     """What Precompiled tells of grapheme clusters: it makes one "x" of a cluster below 6 bytes, and one of each
-    character of a longer one. Classes: GraphemeClass in src/text/unicode_data.h. Pairs of flags, and controls of 4
-    bytes, never decide whether there is a cluster below 6 bytes: they stay out."""
+    character of a longer one. Classes: GraphemeClass in src/text/unicode_data.h. Pairs of flags never decide
+    whether there is a cluster below 6 bytes: they stay out."""
     normalize = normalizers.Precompiled(every_byte_map()).normalize_str
     acute, classes = "\u0301", {}
 
@@ -179,7 +179,6 @@ def grapheme_classes():
 
     for c in CODE_POINTS:
         char = chr(c)
-        small = len(char.encode()) <= 3
         if 0xAC00 <= c <= 0xD7A3:  # Hangul syllables: by formula
             continue
         if count("A" + char) == 1:
@@ -190,7 +189,7 @@ def grapheme_classes():
                           4 if conjunct else 5)
         elif count(char + "A") == 1:
             classes[c] = 6
-        elif small and count(char + acute) == 2:
+        elif count(char + acute + acute) == 2:
             classes[c] = 1
         elif count(char + "\u094d\u0915" + acute) == 4:
             classes[c] = 8
@@ -264,4 +263,5 @@ namespace tessera::text {{""")
     print("\n}  // namespace tessera::text")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -7,8 +7,7 @@
 namespace tessera::text {
 
 /// Bytes of the first cluster of `text` (valid UTF-8 that begins at a cluster's boundary); 0 for
-/// an empty one. Exact where a cluster has fewer than 6 bytes, which is all that the package's
-/// normalizer Precompiled looks at; control characters of 4 bytes may join what follows.
+/// an empty one.
 size_t grapheme_length(std::string_view text);
 
 }  // namespace tessera::text

@@ -46,6 +46,6 @@ extern const std::array<CodeRange, 25> kControl;
 extern const std::array<CodeRange, 46> kNormalizationInert;
 extern const std::array<CodeMap, 10> kLowercase;
 extern const std::array<CodeMap, 128> kRegexSubstitute;
-extern const std::array<CodeMap, 822> kGrapheme;
+extern const std::array<CodeMap, 828> kGrapheme;
 
 }  // namespace tessera::text
