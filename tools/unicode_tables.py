@@ -9,6 +9,7 @@ Usage: python tools/unicode_tables.py > src/text/unicode_data.cc
 """
 import ctypes
 import ctypes.util
+import struct
 import sys
 
 import tokenizers
@@ -154,6 +155,53 @@ def substitutes():
     return mapping
 
 
+def every_byte_map():
+    """A character map for Precompiled: a Darts array with the rule "x" for every first byte but NUL."""
+    units = [0] * 512
+    units[0] = 256 << 10
+    units[1] = 1 << 31  # the value of all rules: the string at 0
+    for byte in range(1, 256):
+        position = 256 ^ byte
+        units[position] = ((position ^ 1) << 10) | (1 << 8) | byte
+    trie = struct.pack("<512I", *units)
+    return struct.pack("<I", len(trie)) + trie + b"x\0"
+
+
+def grapheme_classes():
+    """What Precompiled tells of grapheme clusters: it makes one "x" of a cluster below 6 bytes, and one of each
+    character of a longer one. Classes: GraphemeClass in src/text/unicode_data.h. Pairs of flags never decide
+    whether there is a cluster below 6 bytes: they stay out."""
+    normalize = normalizers.Precompiled(every_byte_map()).normalize_str
+    acute, classes = "\u0301", {}
+
+    def count(text):
+        return len(normalize(text))
+
+    for c in CODE_POINTS:
+        char = chr(c)
+        if 0xAC00 <= c <= 0xD7A3:  # Hangul syllables: by formula
+            continue
+        if count("A" + char) == 1:
+            pictographic = count("\u00a9" + char + "\u200d\u00a9" + acute) == 5
+            conjunct = count("\u0915\u094d" + char + "\u0915" + acute) == 5
+            linker = count("\u0915" + char + "\u0915" + acute) == 4
+            classes[c] = (7 if linker else 2 if pictographic and conjunct else 3 if pictographic else
+                          4 if conjunct else 5)
+        elif count(char + "A") == 1:
+            classes[c] = 6
+        elif count(char + acute + acute) == 2:
+            classes[c] = 1
+        elif count(char + "\u094d\u0915" + acute) == 4:
+            classes[c] = 8
+        elif count(char + "\u200d\u00a9" + acute) == 4:
+            classes[c] = 9
+        else:
+            before = [count(char + next_one + acute) == 3 for next_one in "\u1100\u1161\u11a8"]
+            if any(before):
+                classes[c] = 10 if before[0] else 11 if before[1] else 12
+    return classes
+
+
 def runs(mapping, step):
     """[first, last, value]: neighbours with one value (step 0) or one difference (step 1)."""
     out = []
@@ -210,7 +258,10 @@ namespace tessera::text {{""")
     emit("CodeMap", "kRegexSubstitute",
          "Unknown to PCRE2: first, last, a character of that category and UTF-8 length.",
          runs(substitutes(), 0))
+    emit("CodeMap", "kGrapheme", "Clusters of Precompiled: first, last, GraphemeClass.",
+         runs(grapheme_classes(), 0))
     print("\n}  // namespace tessera::text")
 
 
-main()
+if __name__ == "__main__":
+    main()

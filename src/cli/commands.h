@@ -106,6 +106,7 @@ struct BenchAny2AnyOptions : CommonOptions {
   std::vector<std::string> pairs;  // rows; empty: all
   int64_t items = 200;             // of a row
   bool quick = false;
+  double seconds = 36;  // with quick: no batch begins after this
 };
 
 struct BenchCodecOptions : CommonOptions {
@@ -126,7 +127,6 @@ struct TensorCommands {
   int (*generate)(const GenerateOptions&);
   int (*converse)(const ConverseOptions&);
   int (*forward)(const ForwardOptions&);
-  int (*inspect)(const InspectOptions&);
   int (*train)(const TrainOptions&);
   int (*bench_machine)(const BenchOptions&);
   int (*bench_generate)(const BenchGenerateOptions&);
@@ -145,6 +145,7 @@ std::string data_folder();
 
 /// Light commands, in the program itself.
 int run_tokenize(const TokenizeOptions& options);
+int run_inspect(const InspectOptions& options);
 int run_doctor(const CommonOptions& options);
 
 }  // namespace tessera::cli

@@ -258,7 +258,7 @@ void add_inspect(CLI::App& app, Options& o) {
       "Examples:\n  tessera inspect models/llama\n  tessera inspect models/llama --entries --json");
   command->final_callback([&o] {
     require_model(o.inspect.model);
-    tensor_commands().inspect(o.inspect);
+    run_inspect(o.inspect);
   });
 }
 
@@ -304,6 +304,10 @@ void add_bench_any2any(CLI::App& bench, Options& o) {
   BenchAny2AnyOptions& options = o.bench_any2any;
   add_model(command, options.model, true);
   command->add_flag("--quick", options.quick, "as many items as fit into 50 s on 2 cores");
+  command->add_option("--seconds", options.seconds, "with --quick: when the last replies begin")
+      ->envname("TESSERA_BENCH_SECONDS")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--items", options.items, "items of each row")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000000));
@@ -366,6 +370,8 @@ void add_bench(CLI::App& app, Options& o) {
   CLI::App* machine =
       bench->add_subcommand("machine", "Measured peaks: memory read speed, arithmetic by type");
   machine->add_option("--seconds", o.bench_machine.seconds, "time for each measurement")
+      ->envname("TESSERA_BENCH_SECONDS")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   machine->add_flag("--json", o.bench_machine.json, "JSON");
   add_tensor_options(machine, o.bench_machine);

@@ -1,5 +1,6 @@
 #include "core/html.h"
 
+#include "core/base64.h"
 #include "core/strings.h"
 #include "core/svg.h"
 
@@ -25,23 +26,6 @@ std::string caption_of(std::string_view caption) {
 }
 
 }  // namespace
-
-std::string base64(std::string_view bytes) {
-  constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t word = 0;
-    for (size_t j = 0; j < 3; ++j) {
-      word = word << 8 | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0U);
-    }
-    for (size_t j = 0; j < 4; ++j) {
-      out += i + j <= bytes.size() ? kDigits[word >> (18 - 6 * j) & 63] : '=';
-    }
-  }
-  return out;
-}
 
 std::string html_text(std::string_view text) {
   return escape_html(utf8_lossy(text));

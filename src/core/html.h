@@ -7,9 +7,6 @@
 
 namespace tessera {
 
-/// Bytes in base64 with padding (RFC 4648).
-std::string base64(std::string_view bytes);
-
 /// Any bytes as text of a page: broken UTF-8 becomes U+FFFD, `&`, `<`, `>`, `"` become entities.
 std::string html_text(std::string_view text);
 

@@ -99,20 +99,30 @@ MappedFile::~MappedFile() {
   }
 }
 
-AtomicFile::AtomicFile(fs::path path)
-    : path_(std::move(path)), temporary_(path_.string() + ".part-" + std::to_string(::getpid())) {
+AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
   std::error_code ignored;
   if (path_.has_parent_path()) {
     fs::create_directories(path_.parent_path(), ignored);
   }
-  fd_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  // A link is followed: what it points to is replaced, not the link (/dev/stdout is one).
+  const fs::path target = fs::is_symlink(path_, ignored) ? fs::canonical(path_, ignored) : path_;
+  const fs::path& real = target.empty() ? path_ : target;
+  const bool straight = fs::exists(real, ignored) && !fs::is_regular_file(real, ignored);
+  if (!straight) {
+    path_ = real;
+    temporary_ = path_.string() + ".part-" + std::to_string(::getpid());
+  }
+  fd_ = straight ? ::open(path_.c_str(), O_WRONLY | O_CLOEXEC)
+                 : ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   TESSERA_CHECK(fd_ >= 0, Io, "{}: cannot write: {}", path_.string(), std::strerror(errno));
 }
 
 AtomicFile::~AtomicFile() {
   if (fd_ >= 0) {
     ::close(fd_);
-    ::unlink(temporary_.c_str());
+    if (!temporary_.empty()) {
+      ::unlink(temporary_.c_str());
+    }
   }
 }
 
@@ -152,14 +162,19 @@ void AtomicFile::commit() {
   const int synced = ::fsync(fd_);
   const int sync_error = errno;
   const int closed = ::close(fd_);
+  const int close_error = errno;
   fd_ = -1;
   // fsync is refused on pipes and some file systems (EINVAL); that loses no data that rename could
   // save.
-  if ((synced != 0 && sync_error != EINVAL) || closed != 0) {
-    ::unlink(temporary_.c_str());
-    throw Io("{}: {}; nothing was left behind", path_.string(), std::strerror(sync_error));
+  const bool sync_failed = synced != 0 && sync_error != EINVAL;
+  if (sync_failed || closed != 0) {
+    if (!temporary_.empty()) {
+      ::unlink(temporary_.c_str());
+    }
+    throw Io("{}: {}; nothing was left behind", path_.string(),
+             std::strerror(sync_failed ? sync_error : close_error));
   }
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
+  if (!temporary_.empty() && ::rename(temporary_.c_str(), path_.c_str()) != 0) {
     const int reason = errno;
     ::unlink(temporary_.c_str());
     throw Io("{}: cannot rename into place: {}", path_.string(), std::strerror(reason));

@@ -40,7 +40,8 @@ class MappedFile {
 };
 
 /// Writes to `<path>.part-<pid>` and renames on commit(); without commit the partial file is
-/// removed. Throws Io ("no space left on device …") on any failed write.
+/// removed. What is no regular file (/dev/stdout, a named pipe) is written straight and never
+/// replaced. Throws Io ("no space left on device …") on any failed write.
 class AtomicFile {
  public:
   explicit AtomicFile(fs::path path);
@@ -58,7 +59,7 @@ class AtomicFile {
 
  private:
   fs::path path_;
-  fs::path temporary_;
+  fs::path temporary_;  // empty: written straight
   int fd_ = -1;
   uint64_t size_ = 0;
 };

@@ -46,22 +46,47 @@ bool is_revision(std::string_view revision) {
   return std::all_of(parts.begin(), parts.end(), is_name_part);
 }
 
+// Files of a model may lie in its subfolders, and have any characters.
+bool is_file_name(std::string_view file) {
+  const auto parts = split(file, '/');
+  return file.find('\0') == std::string_view::npos &&
+         std::none_of(parts.begin(), parts.end(), [](std::string_view part) {
+           return part.empty() || part == "." || part == "..";
+         });
+}
+
 struct HubName {
+  std::string model;   // "org/name"
   std::string folder;  // "models--org--name"
   std::string revision;
+  std::string file;  // in the snapshot; may be empty
 };
 
+// org/name[@revision][:file]; neither names nor revisions of git hold a colon.
 std::optional<HubName> parse_name(std::string_view name) {
-  const size_t at = name.find('@');
-  const auto parts = split(name.substr(0, at), '/');
+  const size_t colon = name.find(':');
+  const std::string_view model = name.substr(0, colon);
+  const size_t at = model.find('@');
+  HubName parsed{
+      .model = std::string(model.substr(0, at)), .folder = {}, .revision = {}, .file = {}};
+  const auto parts = split(parsed.model, '/');
   if (parts.size() > 2 || !std::all_of(parts.begin(), parts.end(), is_name_part)) {
     return std::nullopt;
   }
-  const std::string revision(at == std::string_view::npos ? "" : name.substr(at + 1));
-  if (at != std::string_view::npos && !is_revision(revision)) {
-    return std::nullopt;
+  parsed.folder = "models--" + join(parts, "--");
+  if (at != std::string_view::npos) {
+    parsed.revision = model.substr(at + 1);
+    if (!is_revision(parsed.revision)) {
+      return std::nullopt;
+    }
   }
-  return HubName{"models--" + join(parts, "--"), revision};
+  if (colon != std::string_view::npos) {
+    parsed.file = name.substr(colon + 1);
+    if (!is_file_name(parsed.file)) {
+      return std::nullopt;
+    }
+  }
+  return parsed;
 }
 
 std::vector<std::string> names_in(const fs::path& folder) {
@@ -104,19 +129,32 @@ std::string model_name(std::string folder) {
   return separator == std::string::npos ? folder : folder.replace(separator, 2, "/");
 }
 
-[[noreturn]] void throw_no_model(std::string_view name, const fs::path& cache) {
+[[noreturn]] void throw_no_model(std::string_view name,
+                                 const HubName& parsed,
+                                 const fs::path& cache) {
   std::vector<std::string> models;
   for (const std::string& folder : names_in(cache)) {
     if (folder.starts_with("models--")) {
       models.push_back(model_name(folder));
     }
   }
-  const auto near = closest_match(name.substr(0, name.find('@')), models);
+  const auto near = closest_match(parsed.model, models);
   throw NotFound(
       "{}: no such file or folder here, and no such model in the hub cache {} ({} models){}; "
       "nothing is downloaded: fetch it with 'hf download {}'",
       name, cache.string(), models.size(), near ? "; did you mean " + *near + "?" : "",
-      name.substr(0, name.find('@')));
+      parsed.model);
+}
+
+// A file that was never fetched; the cache often holds only some of a model's files.
+[[noreturn]] void throw_no_file(const HubName& parsed, const fs::path& snapshot) {
+  const fs::path folder = (snapshot / parsed.file).parent_path();
+  const auto near = closest_match(fs::path(parsed.file).filename().string(), names_in(folder));
+  throw NotFound(
+      "{}: not in the snapshot {}, which has [{}]{}; fetch it with 'hf download {} {}{}'",
+      parsed.file, snapshot.string(), join(names_in(snapshot), ", "),
+      near ? "; did you mean " + *near + "?" : "", parsed.model, parsed.file,
+      parsed.revision.empty() ? "" : " --revision " + parsed.revision);
 }
 
 }  // namespace
@@ -141,12 +179,13 @@ fs::path resolve_model(std::string_view name) {
   }
   const auto parsed = parse_name(name);
   if (!parsed) {
-    throw_not_found(fs::path(name), "a model's folder or file, or org/name in the hub cache");
+    throw_not_found(fs::path(name),
+                    "a model's folder or file, or org/name[@revision][:file] in the hub cache");
   }
   const fs::path cache = hub_cache();
   const fs::path model = cache / parsed->folder;
   if (!fs::is_directory(model, ignored)) {
-    throw_no_model(name, cache);
+    throw_no_model(name, *parsed, cache);
   }
   const auto snapshot = find_snapshot(model, parsed->revision);
   TESSERA_CHECK(snapshot, NotFound,
@@ -154,7 +193,13 @@ fs::path resolve_model(std::string_view name) {
                 "snapshots [{}]",
                 name, model.string(), parsed->revision.empty() ? "main" : parsed->revision,
                 join(names_in(model / "refs"), ", "), join(names_in(model / "snapshots"), ", "));
-  return *snapshot;
+  if (parsed->file.empty()) {
+    return *snapshot;
+  }
+  if (!fs::exists(*snapshot / parsed->file, ignored)) {
+    throw_no_file(*parsed, *snapshot);
+  }
+  return *snapshot / parsed->file;
 }
 
 }  // namespace tessera::io

@@ -12,8 +12,8 @@ namespace tessera::io {
 fs::path hub_cache();
 
 /// Path of a model: `name` itself if it exists, else the snapshot of `org/name` or `org/name@rev`
-/// (branch, tag or commit; main if left out) in the hub cache. Nothing is ever downloaded. Throws
-/// NotFound saying what was searched.
+/// (branch, tag or commit; main if left out) in the hub cache; with `:file` after either, that file
+/// or folder of the snapshot. Nothing is ever downloaded. Throws NotFound saying what was searched.
 fs::path resolve_model(std::string_view name);
 
 }  // namespace tessera::io

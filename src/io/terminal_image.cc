@@ -4,6 +4,7 @@
 // 8 x 16 pixels.
 #include "io/terminal_image.h"
 
+#include "core/base64.h"
 #include "core/error.h"
 #include "io/image.h"
 #include "io/resize.h"
@@ -53,22 +54,6 @@ Protocol find_protocol() {
   const std::string_view colours = variable("COLORTERM");
   const bool truecolour = colours == "truecolor" || colours == "24bit";
   return truecolour && variable("NO_COLOR").empty() ? Protocol::kHalfBlocks : Protocol::kNone;
-}
-
-std::string base64(std::string_view bytes) {
-  constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t group = 0;
-    for (size_t k = 0; k < 3; ++k) {
-      group = group << 8 | (i + k < bytes.size() ? static_cast<uint8_t>(bytes[i + k]) : 0U);
-    }
-    for (size_t k = 0; k < 4; ++k) {
-      out += i + k <= bytes.size() ? kDigits[group >> (18 - 6 * k) & 63] : '=';
-    }
-  }
-  return out;
 }
 
 // The picture, made smaller if it is more than `width` pixels wide.

@@ -23,17 +23,6 @@ nn::QuantizerOptions read_quantizer(const io::Json& config, int64_t width) {
   return options;
 }
 
-std::vector<nn::Entry> codec_entries(const char* name, const char* type) {
-  return {{.name = "encode",
-           .inputs = {{name, type}},
-           .outputs = {{"codes", "i64 [B, levels, T]"}},
-           .note = "Media to tokens."},
-          {.name = "decode",
-           .inputs = {{"codes", "i64 [B, levels, T]"}},
-           .outputs = {{name, type}},
-           .note = "Tokens to media; the first levels alone will do."}};
-}
-
 nn::NamedTensors run_codec_entry(const nn::Codec& codec,
                                  const char* name,
                                  std::string_view entry,

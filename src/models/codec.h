@@ -1,4 +1,4 @@
-// What the bundled codecs share: the quantiser's configuration and the entries.
+// What the bundled codecs share: the quantiser's configuration and running entries.
 #pragma once
 
 #include "models/config.h"
@@ -10,8 +10,7 @@ namespace tessera::models {
 /// steps. Features are `width` wide.
 nn::QuantizerOptions read_quantizer(const io::Json& config, int64_t width);
 
-/// `encode` (media -> codes) and `decode` (codes -> media) with the media under `name`.
-std::vector<nn::Entry> codec_entries(const char* name, const char* type);
+/// Runs `encode` (media -> codes) or `decode` (codes -> media) with the media under `name`.
 nn::NamedTensors run_codec_entry(const nn::Codec& codec,
                                  const char* name,
                                  std::string_view entry,

@@ -105,29 +105,6 @@ std::string ConfigReader::string(const char* key, const std::string& fallback) c
   return value == nullptr ? fallback : value->get<std::string>();
 }
 
-std::vector<nn::Entry> language_model_entries() {
-  return {
-      {.name = "forward",
-       .inputs = {{"input_ids", "i64 [B, T]"}, {"attention_mask", "i64 [B, T]", true}},
-       .outputs = {{"logits", "f32 [B, T, V]"}},
-       .note = "Logits of a whole sequence; attention_mask 0 marks left padding."},
-      {.name = "generate",
-       .inputs = {{"input_ids", "i64 [B, T]"},
-                  {"max_new_tokens", "i64 [1]"},
-                  {"repetition_penalty", "f32 [1]", true},
-                  {"attention_mask", "i64 [B, T]", true},
-                  {"no_repeat_ngram_size", "i64 [1]", true},
-                  {"min_new_tokens", "i64 [1]", true},
-                  {"num_beams", "i64 [1]", true},
-                  {"num_return_sequences", "i64 [1]", true},
-                  {"length_penalty", "f32 [1]", true},
-                  {"early_stopping", "i64 [1]", true}},
-       .outputs = {{"sequences", "i64 [B, T + new]"}},
-       .note = "Greedy continuation, prompt included, the end token kept, pad id after it; with "
-               "num_beams above 1 beam search (early_stopping: 0 false, 1 true, 2 never)."},
-  };
-}
-
 nn::NamedTensors run_language_model_entry(nn::SequenceModel& model,
                                           const ModelFolder& folder,
                                           std::string_view entry,

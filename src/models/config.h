@@ -38,8 +38,7 @@ class ConfigReader {
   std::string source_;
 };
 
-/// `forward` and `generate` with transformers' names.
-std::vector<nn::Entry> language_model_entries();
+/// Runs `forward` or `generate`, with transformers' names.
 nn::NamedTensors run_language_model_entry(nn::SequenceModel& model,
                                           const ModelFolder& folder,
                                           std::string_view entry,

@@ -4,7 +4,7 @@
 
 #include "io/checkpoint.h"
 #include "io/gguf.h"
-#include "models/registry.h"
+#include "models/catalog.h"
 
 #include <optional>
 #include <span>

@@ -1,36 +1,48 @@
-// One line a model: declare its row, list it in kModels.
+// The code of the catalog's rows: one line a model.
 #include "models/registry.h"
 
 #include "core/error.h"
 #include "core/strings.h"
 #include "io/checkpoint.h"
-#include "io/hub.h"
 #include "models/gguf.h"
 
 #include <algorithm>
+#include <map>
 
 namespace tessera::models {
 
-extern const ModelInfo kLlama;
-extern const ModelInfo kMistral;
-extern const ModelInfo kQwen2;
-extern const ModelInfo kQwen3;
-extern const ModelInfo kInternLM2;
-extern const ModelInfo kGemma2;
-extern const ModelInfo kPhi3;
-extern const ModelInfo kPictureCodec;
-extern const ModelInfo kAudioCodec;
-extern const ModelInfo kSceneJudge;
-extern const ModelInfo kSpeechRecognizer;
-extern const ModelInfo kSpeakerJudge;
-extern const ModelInfo kMusicJudge;
+// Each in its model's file.
+std::shared_ptr<nn::Model> load_llama(const ModelFolder&, const nn::Weights&);
+std::shared_ptr<nn::Model> load_mistral(const ModelFolder&, const nn::Weights&);
+std::shared_ptr<nn::Model> load_qwen2(const ModelFolder&, const nn::Weights&);
+std::shared_ptr<nn::Model> load_qwen3(const ModelFolder&, const nn::Weights&);
+std::shared_ptr<nn::Model> load_internlm2(const ModelFolder&, const nn::Weights&);
+std::shared_ptr<nn::Model> load_gemma2(const ModelFolder&, const nn::Weights&);
+std::shared_ptr<nn::Model> load_phi3(const ModelFolder&, const nn::Weights&);
+std::shared_ptr<nn::Model> load_picture_codec(const ModelFolder&, const nn::Weights&);
+std::shared_ptr<nn::Model> load_audio_codec(const ModelFolder&, const nn::Weights&);
+std::shared_ptr<nn::Model> load_scene_judge(const ModelFolder&, const nn::Weights&);
+std::shared_ptr<nn::Model> load_speech_recognizer(const ModelFolder&, const nn::Weights&);
+std::shared_ptr<nn::Model> load_speaker_judge(const ModelFolder&, const nn::Weights&);
+std::shared_ptr<nn::Model> load_music_judge(const ModelFolder&, const nn::Weights&);
 
 namespace {
 
-constexpr const ModelInfo* kModels[] = {
-    &kLlama,      &kMistral,      &kQwen2,      &kQwen3,      &kInternLM2,        &kGemma2,
-    &kPhi3,       &kPictureCodec, &kAudioCodec, &kSceneJudge, &kSpeechRecognizer, &kSpeakerJudge,
-    &kMusicJudge,
+// By the model_type of the catalog's row.
+const std::map<std::string_view, Loader> kLoaders = {
+    {"llama", load_llama},
+    {"mistral", load_mistral},
+    {"qwen2", load_qwen2},
+    {"qwen3", load_qwen3},
+    {"internlm2", load_internlm2},
+    {"gemma2", load_gemma2},
+    {"phi3", load_phi3},
+    {"tessera_picture_codec", load_picture_codec},
+    {"tessera_audio_codec", load_audio_codec},
+    {"tessera_scene_judge", load_scene_judge},
+    {"tessera_speech_recognizer", load_speech_recognizer},
+    {"tessera_speaker_judge", load_speaker_judge},
+    {"tessera_music_judge", load_music_judge},
 };
 
 std::string string_at(const io::Json& config, const char* key) {
@@ -71,50 +83,26 @@ nn::WeightFormat weight_format(const io::Json& config) {
 
 }  // namespace
 
-std::span<const ModelInfo* const> all_models() {
-  return kModels;
-}
-
-ModelFolder open_folder(std::string_view name) {
-  ModelFolder folder;
-  folder.path = io::resolve_model(name);
-  if (const auto file = io::find_gguf(folder.path, "config.json")) {
-    return open_gguf_model(*file);
-  }
-  TESSERA_CHECK(io::fs::is_directory(folder.path), Unsupported,
-                "{}: expected a model folder with config.json or a GGUF file",
-                folder.path.string());
-  folder.config = io::read_json(folder.path / "config.json");
-  TESSERA_CHECK(folder.config.is_object(), CorruptFile, "{}: config.json must be an object",
-                folder.path.string());
-  const io::fs::path generation = folder.path / "generation_config.json";
-  if (io::fs::exists(generation)) {
-    folder.generation_config = io::read_json(generation);
-  }
-  return folder;
+std::span<const ModelInfo> all_models() {
+  static const std::vector<ModelInfo> models = [] {
+    std::vector<ModelInfo> rows;
+    for (const ModelSummary& summary : all_summaries()) {
+      const auto found = kLoaders.find(summary.model_type);
+      TESSERA_CHECK(found != kLoaders.end(), Internal, "{}: the registry has no loader",
+                    summary.name);
+      rows.push_back({summary, found->second});
+    }
+    TESSERA_CHECK(rows.size() == kLoaders.size(), Internal,
+                  "the registry has {} loaders for the catalog's {} rows", kLoaders.size(),
+                  rows.size());
+    return rows;
+  }();
+  return models;
 }
 
 const ModelInfo& find_model(const ModelFolder& folder) {
-  std::string architecture;
-  const auto found = folder.config.find("architectures");
-  if (found != folder.config.end() && found->is_array() && !found->empty() &&
-      found->front().is_string()) {
-    architecture = found->front().get<std::string>();
-  }
-  const std::string type = string_at(folder.config, "model_type");
-  for (const ModelInfo* info : kModels) {
-    const auto& names = info->architectures;
-    if (architecture.empty() ? info->model_type == type
-                             : std::find(names.begin(), names.end(), architecture) != names.end()) {
-      return *info;
-    }
-  }
-  std::vector<std::string> known;
-  for (const ModelInfo* info : kModels) {
-    known.emplace_back(info->architectures.front());
-  }
-  throw Unsupported("{}: architecture '{}' (model_type '{}') is not known here; known: {}",
-                    (folder.path / "config.json").string(), architecture, type, join(known, ", "));
+  const ModelSummary& summary = find_summary(folder);
+  return all_models()[static_cast<size_t>(&summary - all_summaries().data())];
 }
 
 std::shared_ptr<nn::Model> load_model(const ModelFolder& folder, const nn::LoadOptions& options) {
@@ -137,12 +125,12 @@ nn::NamedTensors run_entry(nn::Model& model,
                            std::string_view entry,
                            const nn::NamedTensors& inputs) {
   std::vector<std::string> names;
-  for (const nn::Entry& candidate : info.entries) {
+  for (const Entry& candidate : info.entries) {
     names.push_back(candidate.name);
     if (candidate.name != entry) {
       continue;
     }
-    for (const nn::Port& port : candidate.inputs) {
+    for (const Port& port : candidate.inputs) {
       const auto found = inputs.find(port.name);
       TESSERA_CHECK(found != inputs.end() || port.optional, InvalidArgument,
                     "entry '{}' needs the input '{}' ({})", entry, port.name, port.type);
@@ -160,7 +148,7 @@ nn::NamedTensors run_entry(nn::Model& model,
     }
     for (const auto& [name, tensor] : inputs) {
       const bool wanted = std::any_of(candidate.inputs.begin(), candidate.inputs.end(),
-                                      [&](const nn::Port& port) { return port.name == name; });
+                                      [&](const Port& port) { return port.name == name; });
       TESSERA_CHECK(wanted, InvalidArgument,
                     "entry '{}' has no input '{}'; see `tessera inspect MODEL --entries`", entry,
                     name);

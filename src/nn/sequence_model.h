@@ -8,26 +8,9 @@
 #include "nn/paged_cache.h"
 
 #include <memory>
-#include <string>
 #include <string_view>
-#include <vector>
 
 namespace tessera::nn {
-
-/// One input or output of an entry, for `inspect --entries`.
-struct Port {
-  std::string name;
-  std::string type;  // "i64 [B, T]"
-  bool optional = false;
-};
-
-/// A named function NamedTensors -> NamedTensors with the reference implementation's names.
-struct Entry {
-  std::string name;
-  std::vector<Port> inputs;
-  std::vector<Port> outputs;
-  std::string note;  // one line for people
-};
 
 class Model : public Module {
  public:

@@ -2,8 +2,11 @@
 // Unicode (text/unicode.h).
 #include "text/normalize.h"
 
+#include "core/base64.h"
 #include "core/error.h"
 #include "core/strings.h"
+#include "text/charsmap.h"
+#include "text/grapheme.h"
 #include "text/json_fields.h"
 #include "text/pretokenize.h"
 #include "text/unicode.h"
@@ -179,6 +182,50 @@ void nmt(std::string& text, bool& at_start) {
   });
 }
 
+/// SentencePiece's character map as `tokenizers` applies it: a cluster below 6 bytes that begins
+/// with a rule's key is replaced whole; in longer ones, and where no rule fits, every character is
+/// looked up by itself, and again one that begins with a key is replaced whole.
+class Precompiled : public Normalizer {
+ public:
+  explicit Precompiled(Charsmap map) : map_(std::move(map)) {}
+  void apply(std::string& text, bool&) const override {
+    std::string out;
+    out.reserve(text.size());
+    for (size_t i = 0; i < text.size();) {
+      const std::string_view cluster =
+          std::string_view(text).substr(i, grapheme_length(std::string_view(text).substr(i)));
+      i += cluster.size();
+      if (cluster.size() < 6) {
+        if (const auto match = map_.shortest_match(cluster)) {
+          out += match->replacement;
+          continue;
+        }
+      }
+      for (size_t begin = 0; begin < cluster.size();) {
+        int length = 0;
+        utf8_decode(cluster.substr(begin), &length);
+        const std::string_view character = cluster.substr(begin, static_cast<size_t>(length));
+        const auto match = map_.shortest_match(character);
+        out += match ? match->replacement : character;
+        begin += character.size();
+      }
+      TESSERA_CHECK(out.size() < kMaxText, InvalidArgument,
+                    "normalizer Precompiled: the text grows beyond {} bytes", kMaxText);
+    }
+    text = std::move(out);
+  }
+
+ private:
+  Charsmap map_;
+};
+
+std::unique_ptr<Normalizer> make_precompiled(const io::Json& json) {
+  constexpr std::string_view kWhat = "normalizer Precompiled";
+  const auto map = base64_decode(string_field(json, "precompiled_charsmap", kWhat));
+  TESSERA_CHECK(map, CorruptFile, "{}: `precompiled_charsmap` is not base64", kWhat);
+  return std::make_unique<Precompiled>(Charsmap(*map, kWhat));
+}
+
 class Sequence : public Normalizer {
  public:
   explicit Sequence(std::vector<std::unique_ptr<Normalizer>> parts) : parts_(std::move(parts)) {}
@@ -268,9 +315,12 @@ std::unique_ptr<Normalizer> make_one(const io::Json& json, int depth) {
   if (type == "Nmt") {
     return simple(nmt);
   }
+  if (type == "Precompiled") {
+    return make_precompiled(json);
+  }
   throw Unsupported(
       "normalizer '{}' is not supported; expected NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, "
-      "Strip, Prepend, Replace, ByteLevel, BertNormalizer, Nmt or Sequence",
+      "Strip, Prepend, Replace, ByteLevel, BertNormalizer, Nmt, Precompiled or Sequence",
       type);
 }
 

@@ -18,7 +18,7 @@ class Normalizer {
 };
 
 /// Builds the normalizer of a tokenizer.json; nullptr for null. Throws Unsupported for an unknown
-/// type or Precompiled, CorruptFile for bad fields.
+/// type, CorruptFile for bad fields.
 std::unique_ptr<Normalizer> make_normalizer(const io::Json& json);
 
 }  // namespace tessera::text

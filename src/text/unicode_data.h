@@ -17,6 +17,26 @@ struct CodeMap {
   uint32_t value;
 };
 
+/// What decides where grapheme clusters end (text/grapheme.cc); the values are those of kGrapheme.
+enum class GraphemeClass : uint32_t {
+  kOther = 0,
+  kControl = 1,
+  kExtend = 2,
+  kNonJoiner = 3,    // extends, but no conjunct (U+200C)
+  kJoiner = 4,       // U+200D
+  kSpacingMark = 5,  // joins what is before it, and ends conjuncts and pictographs
+  kPrepend = 6,
+  kLinker = 7,  // virama
+  kConsonant = 8,
+  kPictographic = 9,
+  kHangulL = 10,
+  kHangulV = 11,
+  kHangulT = 12,
+  kHangulLV = 13,           // by formula
+  kHangulLVT = 14,          // by formula
+  kRegionalIndicator = 15,  // by formula
+};
+
 extern const std::array<CodeRange, 156> kPunctuation;
 extern const std::array<CodeRange, 146> kNumeric;
 extern const std::array<CodeRange, 796> kWord;
@@ -26,5 +46,6 @@ extern const std::array<CodeRange, 25> kControl;
 extern const std::array<CodeRange, 46> kNormalizationInert;
 extern const std::array<CodeMap, 10> kLowercase;
 extern const std::array<CodeMap, 128> kRegexSubstitute;
+extern const std::array<CodeMap, 828> kGrapheme;
 
 }  // namespace tessera::text

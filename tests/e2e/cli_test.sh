@@ -41,6 +41,16 @@ expect 0 inspect "$model"; says 'LlamaForCausalLM\|Llama' out; silent err
 expect 0 inspect "$model" --entries --json; says '"input_ids"' out
 expect 0 inspect "$model" --tensors; says 'model.norm.weight' out
 
+# What needs no libtorch runs without libtessera.so.
+cp "$program" "$work/alone"
+for arguments in --help "inspect $model" "inspect $model --entries" "tokenize $goldens/tokenizers_json/gpt2 --text a"; do
+  # shellcheck disable=SC2086
+  "$work/alone" $arguments >/dev/null 2>"$work/err" || fail "without libtessera.so: $arguments: $(cat "$work/err")"
+done
+"$work/alone" forward "$model" --in x --out y 2>"$work/err"
+[ $? = 3 ] || fail "forward without libtessera.so"
+says 'libtessera.so' err
+
 tokenizer=$goldens/tokenizers_json/gpt2
 expect 0 tokenize "$tokenizer" --text 'Hello world'; silent err
 ids=$(printf '"Hello world"\n"a\\u2028b"\n""\n' | "$program" tokenize "$tokenizer" --json) || fail "tokenize --json"

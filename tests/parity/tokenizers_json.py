@@ -2,10 +2,10 @@
 """Goldens and random comparison for tokenizer.json and vocab.json + merges.txt folders.
 
     python tests/parity/tokenizers_json.py write tests/goldens/tokenizers_json
-    python tests/parity/tokenizers_json.py fuzz build/dev/tests/tokenize_lines --rounds 40
+    python tests/parity/tokenizers_json.py fuzz build/release/tessera --rounds 40
 
 `write` trains tiny tokenizers and records ids and decodes of a corpus. `fuzz` builds random
-tokenizers and compares the test tool with the packages on random strings. The WordPiece and Unigram
+tokenizers and compares `tessera tokenize --json` with the packages on random strings. The WordPiece and Unigram
 trainers are not deterministic, so `write` makes other vocabularies for these two every time.
 Needs the packages of tests/parity/requirements.txt.
 """
@@ -14,6 +14,7 @@ import json
 import os
 import random
 import shutil
+import struct
 import subprocess
 import tempfile
 import warnings
@@ -133,6 +134,58 @@ def metaspace_bpe(rng, size, scheme="first", split=False):
     return tokenizer
 
 
+def charsmap(rules):
+    """SentencePiece's precompiled character map: {key: replacement} as a Darts array and its strings."""
+    tree, strings = {}, b""
+    for key, value in rules.items():
+        node = tree
+        for byte in key.encode():
+            node = node.setdefault(byte, {})
+        node[0] = len(strings)  # keys hold no NUL
+        strings += value.encode() + b"\0"
+    units, taken, bases = [0], {0}, set()
+
+    def place(node, position, unit):
+        base = next(b for b in range(1, 1 << 20) if b not in bases and not any(b ^ c in taken for c in node))
+        bases.add(base)
+        places = {byte: base ^ byte for byte in node}
+        taken.update(places.values())
+        units.extend([0] * (max(places.values()) + 1 - len(units)))
+        units[position] = (base ^ position) << 10 | (0 in node) << 8 | unit
+        for byte, child in node.items():
+            if byte == 0:
+                units[base] = 1 << 31 | child
+            else:
+                place(child, places[byte], byte)
+
+    place(tree, 0, 0)
+    units += [0] * (-len(units) % 256)
+    return struct.pack(f"<I{len(units)}I", 4 * len(units), *units) + strings
+
+
+# Keys that begin, end and fill grapheme clusters of up to and over 5 bytes; some are prefixes of others.
+MAP_RULES = {"\u00e9": "e\u0301", "\ufb01": "fi", "A": "a", "AB": "xy", "\u00df": "", "e\u0301": "E", "\u0301": "'", "\u0600": "#",
+             "\u0915": "k", "\u094d": "", "\u00a9": "(c)", "\U0001f469": "w", "\u200d": "+", "\r": "\n", "\u1100\u1161": "\uac00",
+             "\u1161": "o", "\u3000": " ", "\u2028": " ", "\u00bd": "1/2", "\uff76\uff9e": "\u30ac", "\uff76": "\u30ab", "\t": " ",
+             "\u0130": "i", "\U00011938": "", "1": "one ", "\u200b": "", "\u017f": "s", "\u0e33": "\u0e4d\u0e32"}
+CLUSTERS = ["e", "A", "\u00e9", "\u0301", "\u0300", "\u0327", "\u0903", "\u0600", "\u0604", "\u200d", "\u200c", "\u00a9",
+            "\u2764", "\ufe0f", "\U0001f469", "\U0001f1e9", "\u0915", "\u0937", "\u094d", "\u093c", "\u0d4e", "\u1100", "\u1161",
+            "\u11a8", "\uac00", "\uac01", "\ua960", "\ud7b0", "\r", "\n", "\x00", "\u200b", "\U000e0001", "\U00016d63", "\U000110bd",
+            "\u0e33", "\u17d2", "\u1780", "\u3099", "\uff76", "\uff9e"]
+
+
+def cluster_text(rng):
+    characters = [rng.choice(CLUSTERS) if rng.random() < 0.8 else chr(rng.randint(*rng.choice(BLOCKS)))
+                  for _ in range(rng.randrange(1, 14))]
+    return "".join(characters)
+
+
+def random_map(rng):
+    keys = [fragment(rng)[:rng.randrange(1, 4)].replace("\0", "") for _ in range(30)] + CLUSTERS
+    keys = [key for key in rng.sample(keys, 40) if key and key != "\0"]
+    return charsmap({key: rng.choice(["", " ", "a", "xy", fragment(rng).replace("\0", "")]) for key in keys})
+
+
 def odd_tokens(rng, count, special=0.4):
     tokens = []
     for content in rng.sample(CHATTY, count):
@@ -210,6 +263,11 @@ def golden_folders(root, rng):
     old.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     save(path("llama_prepend"), old)
 
+    mapped = metaspace_bpe(random.Random(11), 420)
+    mapped.normalizer = normalizers.Sequence([normalizers.Precompiled(charsmap(MAP_RULES)),
+                                              normalizers.Replace(Regex(" {2,}"), " ")])
+    save(path("precompiled"), mapped)
+
     tekken = byte_level_bpe(rng, 400, split_bytes(TEKKEN))
     tekken.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tekken.add_tokens(odd_tokens(random.Random(5), 9))
@@ -241,6 +299,7 @@ def random_normalizer(rng):
     n = normalizers
     makers = [n.NFC, n.NFD, n.NFKC, n.NFKD, n.Lowercase, n.StripAccents, n.Nmt,
               lambda: n.Strip(rng.random() < 0.5, rng.random() < 0.5), lambda: n.Prepend("▁"),
+              lambda: n.Precompiled(random_map(rng)),
               lambda: n.Replace(" ", "▁"), lambda: n.Replace(Regex(r"\s+"), " "), lambda: n.Replace("a", ""),
               lambda: n.BertNormalizer(*[rng.random() < 0.5 for _ in range(4)]),
               lambda: n.Replace(Regex(rng.choice(PATTERNS[3:])), "_")]
@@ -423,7 +482,8 @@ def random_ids(rng, reference, count):
 
 
 def run_tool(tool, folder, lines, decode=False):
-    done = subprocess.run([tool, folder] + (["--decode"] if decode else []), text=True, capture_output=True,
+    command = [tool, "tokenize", folder, "--json"] + (["--decode"] if decode else [])
+    done = subprocess.run(command, text=True, capture_output=True,
                           input="".join(json.dumps(line) + "\n" for line in lines))
     if done.returncode:
         raise RuntimeError(done.stderr)
@@ -443,7 +503,7 @@ def fuzz(tool, rounds, strings, seed):
             skipped += 1
             shutil.rmtree(folder)
             continue
-        lines = corpus(rng, 120) + [text(rng, 20) for _ in range(strings)]
+        lines = corpus(rng, 120) + [text(rng, 20) for _ in range(strings)] + [cluster_text(rng) for _ in range(100)]
         try:
             ours = run_tool(tool, folder, lines)
         except RuntimeError as error:

@@ -6,7 +6,6 @@ namespace tessera::cli {
 int run_generate(const GenerateOptions& options);
 int run_converse(const ConverseOptions& options);
 int run_forward(const ForwardOptions& options);
-int run_inspect(const InspectOptions& options);
 int run_train(const TrainOptions& options);
 int run_bench_machine(const BenchOptions& options);
 int run_bench_generate(const BenchGenerateOptions& options);
@@ -23,7 +22,6 @@ tessera_commands() {
                                     .generate = run_generate,
                                     .converse = run_converse,
                                     .forward = run_forward,
-                                    .inspect = run_inspect,
                                     .train = run_train,
                                     .bench_machine = run_bench_machine,
                                     .bench_generate = run_bench_generate,

@@ -291,18 +291,10 @@ class AudioCodec : public nn::Codec {
   std::shared_ptr<AudioDecoder> decoder_;
 };
 
+}  // namespace
+
 std::shared_ptr<nn::Model> load_audio_codec(const ModelFolder& folder, const nn::Weights& weights) {
   return std::make_shared<AudioCodec>(weights, AudioCodecConfig::from_json(folder.config));
 }
-
-}  // namespace
-
-extern const ModelInfo kAudioCodec;
-const ModelInfo kAudioCodec{.name = "tessera audio codec",
-                            .architectures = {"TesseraAudioCodec"},
-                            .model_type = "tessera_audio_codec",
-                            .tasks = "sound to tokens and back",
-                            .entries = codec_entries("wav", "f32 [B, 1, N]"),
-                            .load = load_audio_codec};
 
 }  // namespace tessera::models

@@ -170,22 +170,10 @@ class MusicJudge : public nn::Model {
   std::shared_ptr<nn::Linear> period_, key_hidden_, key_, metre_hidden_, metre_;
 };
 
+}  // namespace
+
 std::shared_ptr<nn::Model> load_music_judge(const ModelFolder& folder, const nn::Weights& weights) {
   return std::make_shared<MusicJudge>(weights, MusicJudgeConfig::from_json(folder.config));
 }
-
-}  // namespace
-
-extern const ModelInfo kMusicJudge;
-const ModelInfo kMusicJudge{
-    .name = "tessera music judge",
-    .architectures = {"TesseraMusicJudge"},
-    .model_type = "tessera_music_judge",
-    .tasks = "key and metre of music",
-    .entries = {{.name = "forward",
-                 .inputs = {{"wav", "f32 [B, 1, N]"}},
-                 .outputs = {{"key", "f32 [B, keys]"}, {"metre", "f32 [B, metres]"}},
-                 .note = "Logits of the key (C … B major, then minor) and of the metre."}},
-    .load = load_music_judge};
 
 }  // namespace tessera::models

@@ -111,24 +111,10 @@ class SceneJudge : public nn::Model {
   std::shared_ptr<nn::Linear> cell_, place_, counts_, background_, relation_;
 };
 
+}  // namespace
+
 std::shared_ptr<nn::Model> load_scene_judge(const ModelFolder& folder, const nn::Weights& weights) {
   return std::make_shared<SceneJudge>(weights, SceneJudgeConfig::from_json(folder.config));
 }
-
-}  // namespace
-
-extern const ModelInfo kSceneJudge;
-const ModelInfo kSceneJudge{
-    .name = "tessera scene judge",
-    .architectures = {"TesseraSceneJudge"},
-    .model_type = "tessera_scene_judge",
-    .tasks = "what a picture of the bundled world shows",
-    .entries = {{.name = "forward",
-                 .inputs = {{"pixel_values", "f32 [B, 3, H, W]"}},
-                 .outputs = {{"counts", "f32 [B, looks, counts]"},
-                             {"background", "f32 [B, backgrounds]"},
-                             {"relation", "f32 [B, relations]"}},
-                 .note = "Logits of each look's count, of the background and of the relation."}},
-    .load = load_scene_judge};
 
 }  // namespace tessera::models

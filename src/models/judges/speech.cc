@@ -120,40 +120,18 @@ std::shared_ptr<nn::Model> load(const ModelFolder& folder,
   return std::make_shared<Judge>(weights, SpeechJudgeConfig::from_json(folder.config, defaults));
 }
 
-std::shared_ptr<nn::Model> load_recognizer(const ModelFolder& folder, const nn::Weights& weights) {
+}  // namespace
+
+std::shared_ptr<nn::Model> load_speech_recognizer(const ModelFolder& folder,
+                                                  const nn::Weights& weights) {
   return load<SpeechRecognizer>(
       folder, weights, {.classes = 29, .width = 144, .blocks = 7, .kernel = 11, .mel = {}});
 }
 
-std::shared_ptr<nn::Model> load_speaker(const ModelFolder& folder, const nn::Weights& weights) {
+std::shared_ptr<nn::Model> load_speaker_judge(const ModelFolder& folder,
+                                              const nn::Weights& weights) {
   return load<SpeakerJudge>(folder, weights,
                             {.classes = 8, .width = 96, .blocks = 3, .kernel = 7, .mel = {}});
 }
-
-}  // namespace
-
-extern const ModelInfo kSpeechRecognizer;
-const ModelInfo kSpeechRecognizer{
-    .name = "tessera speech recognizer",
-    .architectures = {"TesseraSpeechRecognizer"},
-    .model_type = "tessera_speech_recognizer",
-    .tasks = "characters of speech",
-    .entries = {{.name = "forward",
-                 .inputs = {{"wav", "f32 [B, 1, N]"}},
-                 .outputs = {{"log_probs", "f32 [B, T, classes]"}},
-                 .note = "Log-probabilities of CTC symbols, 50 frames a second, the blank is 0."}},
-    .load = load_recognizer};
-
-extern const ModelInfo kSpeakerJudge;
-const ModelInfo kSpeakerJudge{
-    .name = "tessera speaker judge",
-    .architectures = {"TesseraSpeakerJudge"},
-    .model_type = "tessera_speaker_judge",
-    .tasks = "whose voice it is",
-    .entries = {{.name = "forward",
-                 .inputs = {{"wav", "f32 [B, 1, N]"}},
-                 .outputs = {{"logits", "f32 [B, voices]"}, {"embedding", "f32 [B, width]"}},
-                 .note = "Logits of the voices and the vector that they are told from."}},
-    .load = load_speaker};
 
 }  // namespace tessera::models

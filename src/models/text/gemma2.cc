@@ -8,7 +8,6 @@
 #include <cmath>
 
 namespace tessera::models {
-namespace {
 
 std::shared_ptr<nn::Model> load_gemma2(const ModelFolder& folder, const nn::Weights& weights) {
   const ConfigReader read(folder.config, "config.json");
@@ -45,15 +44,5 @@ std::shared_ptr<nn::Model> load_gemma2(const ModelFolder& folder, const nn::Weig
   options.rope.partial = 1.0;
   return make_decoder(folder, weights, options);
 }
-
-}  // namespace
-
-extern const ModelInfo kGemma2;
-const ModelInfo kGemma2{.name = "Gemma 2",
-                        .architectures = {"Gemma2ForCausalLM"},
-                        .model_type = "gemma2",
-                        .tasks = "text generation",
-                        .entries = language_model_entries(),
-                        .load = load_gemma2};
 
 }  // namespace tessera::models

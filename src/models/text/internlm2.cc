@@ -5,7 +5,6 @@
 #include "models/decoder.h"
 
 namespace tessera::models {
-namespace {
 
 std::shared_ptr<nn::Model> load_internlm2(const ModelFolder& folder, const nn::Weights& weights) {
   const ConfigReader read(folder.config, "config.json");
@@ -28,15 +27,5 @@ std::shared_ptr<nn::Model> load_internlm2(const ModelFolder& folder, const nn::W
   options.rope.partial = 1.0;
   return make_decoder(folder, weights, options);
 }
-
-}  // namespace
-
-extern const ModelInfo kInternLM2;
-const ModelInfo kInternLM2{.name = "InternLM 2",
-                           .architectures = {"InternLM2ForCausalLM"},
-                           .model_type = "internlm2",
-                           .tasks = "text generation",
-                           .entries = language_model_entries(),
-                           .load = load_internlm2};
 
 }  // namespace tessera::models

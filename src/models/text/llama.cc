@@ -3,7 +3,6 @@
 #include "models/decoder.h"
 
 namespace tessera::models {
-namespace {
 
 std::shared_ptr<nn::Model> load_llama(const ModelFolder& folder, const nn::Weights& weights) {
   const ConfigReader read(folder.config, "config.json");
@@ -14,15 +13,5 @@ std::shared_ptr<nn::Model> load_llama(const ModelFolder& folder, const nn::Weigh
   options.rope.partial = 1.0;
   return make_decoder(folder, weights, options);
 }
-
-}  // namespace
-
-extern const ModelInfo kLlama;
-const ModelInfo kLlama{.name = "Llama",
-                       .architectures = {"LlamaForCausalLM"},
-                       .model_type = "llama",
-                       .tasks = "text generation",
-                       .entries = language_model_entries(),
-                       .load = load_llama};
 
 }  // namespace tessera::models

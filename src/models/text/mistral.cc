@@ -3,7 +3,6 @@
 #include "models/decoder.h"
 
 namespace tessera::models {
-namespace {
 
 std::shared_ptr<nn::Model> load_mistral(const ModelFolder& folder, const nn::Weights& weights) {
   const ConfigReader read(folder.config, "config.json");
@@ -15,15 +14,5 @@ std::shared_ptr<nn::Model> load_mistral(const ModelFolder& folder, const nn::Wei
   options.rope.partial = 1.0;
   return make_decoder(folder, weights, options);
 }
-
-}  // namespace
-
-extern const ModelInfo kMistral;
-const ModelInfo kMistral{.name = "Mistral",
-                         .architectures = {"MistralForCausalLM"},
-                         .model_type = "mistral",
-                         .tasks = "text generation",
-                         .entries = language_model_entries(),
-                         .load = load_mistral};
 
 }  // namespace tessera::models

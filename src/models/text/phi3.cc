@@ -27,6 +27,8 @@ io::Json standard_config(const io::Json& config) {
   return result;
 }
 
+}  // namespace
+
 std::shared_ptr<nn::Model> load_phi3(const ModelFolder& folder, const nn::Weights& weights) {
   const ConfigReader read(folder.config, "config.json");
   nn::DecoderOptions options =
@@ -42,15 +44,5 @@ std::shared_ptr<nn::Model> load_phi3(const ModelFolder& folder, const nn::Weight
   }
   return make_decoder(folder, weights, options);
 }
-
-}  // namespace
-
-extern const ModelInfo kPhi3;
-const ModelInfo kPhi3{.name = "Phi-3",
-                      .architectures = {"Phi3ForCausalLM"},
-                      .model_type = "phi3",
-                      .tasks = "text generation",
-                      .entries = language_model_entries(),
-                      .load = load_phi3};
 
 }  // namespace tessera::models

@@ -4,7 +4,6 @@
 #include "models/decoder.h"
 
 namespace tessera::models {
-namespace {
 
 std::shared_ptr<nn::Model> load_qwen2(const ModelFolder& folder, const nn::Weights& weights) {
   const ConfigReader read(folder.config, "config.json");
@@ -22,15 +21,5 @@ std::shared_ptr<nn::Model> load_qwen2(const ModelFolder& folder, const nn::Weigh
   options.rope.partial = 1.0;
   return make_decoder(folder, weights, options);
 }
-
-}  // namespace
-
-extern const ModelInfo kQwen2;
-const ModelInfo kQwen2{.name = "Qwen 2",
-                       .architectures = {"Qwen2ForCausalLM"},
-                       .model_type = "qwen2",
-                       .tasks = "text generation",
-                       .entries = language_model_entries(),
-                       .load = load_qwen2};
 
 }  // namespace tessera::models

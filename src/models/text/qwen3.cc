@@ -4,7 +4,6 @@
 #include "models/decoder.h"
 
 namespace tessera::models {
-namespace {
 
 std::shared_ptr<nn::Model> load_qwen3(const ModelFolder& folder, const nn::Weights& weights) {
   const ConfigReader read(folder.config, "config.json");
@@ -23,15 +22,5 @@ std::shared_ptr<nn::Model> load_qwen3(const ModelFolder& folder, const nn::Weigh
   options.rope.partial = 1.0;
   return make_decoder(folder, weights, options);
 }
-
-}  // namespace
-
-extern const ModelInfo kQwen3;
-const ModelInfo kQwen3{.name = "Qwen 3",
-                       .architectures = {"Qwen3ForCausalLM"},
-                       .model_type = "qwen3",
-                       .tasks = "text generation",
-                       .entries = language_model_entries(),
-                       .load = load_qwen3};
 
 }  // namespace tessera::models

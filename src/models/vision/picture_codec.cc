@@ -240,19 +240,11 @@ class PictureCodec : public nn::Codec {
   std::shared_ptr<PictureDecoder> decoder_;
 };
 
+}  // namespace
+
 std::shared_ptr<nn::Model> load_picture_codec(const ModelFolder& folder,
                                               const nn::Weights& weights) {
   return std::make_shared<PictureCodec>(weights, PictureCodecConfig::from_json(folder.config));
 }
-
-}  // namespace
-
-extern const ModelInfo kPictureCodec;
-const ModelInfo kPictureCodec{.name = "tessera picture codec",
-                              .architectures = {"TesseraPictureCodec"},
-                              .model_type = "tessera_picture_codec",
-                              .tasks = "pictures to tokens and back",
-                              .entries = codec_entries("pixel_values", "f32 [B, 3, H, W]"),
-                              .load = load_picture_codec};
 
 }  // namespace tessera::models

@@ -260,7 +260,7 @@ void LanguageModel::make_model(const Recipe& recipe, at::Device device) {
   const Options options = recipe.section("model");
   const std::string from = options.string("from", "");
   options_.tokenizer = options.string("tokenizer", from);
-  if (options.has("tokenizer")) {
+  if (options.has("tokenizer") && !options_.tokenizer.empty()) {
     tokenizer_ = text::load_tokenizer(options_.tokenizer);
   } else if (!from.empty()) {
     try {

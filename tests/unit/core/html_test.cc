@@ -12,17 +12,6 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-TEST(Html, Base64OfRfc4648) {
-  EXPECT_EQ(base64(""), "");
-  EXPECT_EQ(base64("f"), "Zg==");
-  EXPECT_EQ(base64("fo"), "Zm8=");
-  EXPECT_EQ(base64("foo"), "Zm9v");
-  EXPECT_EQ(base64("foob"), "Zm9vYg==");
-  EXPECT_EQ(base64("fooba"), "Zm9vYmE=");
-  EXPECT_EQ(base64("foobar"), "Zm9vYmFy");
-  EXPECT_EQ(base64("\xff\xfe\xfd"), "//79");
-}
-
 TEST(Html, TextNeverBecomesMarkup) {
   EXPECT_EQ(html_text("a<b> & \"c\"\xff"), "a&lt;b&gt; &amp; &quot;c&quot;\xEF\xBF\xBD");
   const std::string page = html_page("<t>", "<p>body</p>", "p{color:red}");

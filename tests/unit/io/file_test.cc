@@ -2,7 +2,10 @@
 
 #include "core/error.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace tessera::io {
 namespace {
@@ -47,6 +50,40 @@ TEST(File, FullDiskIsAnErrorThatNamesTheFile) {
   fs::create_symlink("/dev/full", part);
   AtomicFile file(path);
   EXPECT_THROW(file.write(std::string_view("x")), Io);
+}
+
+TEST(File, DevicesAndPipesAreWrittenNotReplaced) {
+  write_file("/dev/null", "x");
+  EXPECT_TRUE(fs::is_character_file("/dev/null"));
+  if (fs::exists("/dev/full")) {
+    EXPECT_THROW(write_file("/dev/full", "x"), Io);
+    EXPECT_TRUE(fs::is_character_file("/dev/full"));
+  }
+  const fs::path pipe = scratch("pipe");
+  fs::remove(pipe);
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  ASSERT_GE(reader, 0);
+  write_file(pipe, "through");
+  char got[16] = {};
+  EXPECT_EQ(::read(reader, got, sizeof(got)), 7);
+  EXPECT_STREQ(got, "through");
+  ::close(reader);
+  EXPECT_TRUE(fs::is_fifo(pipe));
+}
+
+TEST(File, ALinkStaysAndItsTargetIsReplaced) {
+  const fs::path target = scratch("target");
+  const fs::path link = scratch("link");
+  write_file(target, "old");
+  fs::remove(link);
+  fs::create_symlink("target", link);
+  write_file(link, "new");
+  EXPECT_TRUE(fs::is_symlink(link));
+  EXPECT_EQ(read_file(target), "new");
+  fs::remove(target);  // a dangling link is replaced
+  write_file(link, "again");
+  EXPECT_EQ(read_file(link), "again");
 }
 
 TEST(File, MissingFileNamesANeighbour) {

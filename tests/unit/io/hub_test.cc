@@ -97,6 +97,44 @@ TEST_F(Hub, ErrorsSayWhatWasSearched) {
   EXPECT_THROW(resolve_model(std::string(5000, 'x')), NotFound);
 }
 
+TEST_F(Hub, FilesOfASnapshot) {
+  const fs::path main = add("models--org--x", "main", "1234");
+  const fs::path other = add("models--org--x", "refs/pr/1", "5678");
+  const fs::path short_name = add("models--gpt2", "main", "9abc");
+  write_file(cache_ / "models--org--x" / "blobs" / "ffff", "x");
+  fs::create_symlink("../../blobs/ffff", main / "model.safetensors");  // as huggingface_hub does
+  write_file(main / "gguf" / "Q4 K:M.gguf", "x");
+  write_file(other / "model.safetensors", "x");
+  write_file(short_name / "tokenizer.json", "x");
+  EXPECT_EQ(resolve_model("org/x:model.safetensors"), main / "model.safetensors");
+  EXPECT_EQ(resolve_model("org/x:gguf/Q4 K:M.gguf"), main / "gguf" / "Q4 K:M.gguf");
+  EXPECT_EQ(resolve_model("org/x:gguf"), main / "gguf");
+  EXPECT_EQ(resolve_model("org/x@refs/pr/1:model.safetensors"), other / "model.safetensors");
+  EXPECT_EQ(resolve_model("org/x@5678:model.safetensors"), other / "model.safetensors");
+  EXPECT_EQ(resolve_model("gpt2:tokenizer.json"), short_name / "tokenizer.json");
+  const std::string message = message_of<NotFound>([] { resolve_model("org/x:model.safetensor"); });
+  EXPECT_THAT(message, HasSubstr("did you mean model.safetensors?"));
+  EXPECT_THAT(message, HasSubstr("hf download org/x model.safetensor"));
+  EXPECT_THAT(message_of<NotFound>([] { resolve_model("org/x@refs/pr/1:gguf"); }),
+              HasSubstr("--revision refs/pr/1"));
+  EXPECT_THAT(message_of<NotFound>([] { resolve_model("org/y:model.safetensors"); }),
+              HasSubstr("did you mean org/x?"));
+}
+
+TEST_F(Hub, FilesStayInTheSnapshot) {
+  const fs::path main = add("models--org--x", "main", "1234");
+  write_file(main / "config.json", "{}");
+  for (const std::string_view file :
+       {"", "/", "..", ".", "../../refs/main", "a/../config.json", "./config.json", "/etc/passwd",
+        "config.json/", "config.json/x"}) {
+    EXPECT_THROW(resolve_model("org/x:" + std::string(file)), NotFound) << file;
+  }
+  EXPECT_THROW(resolve_model(std::string("org/x:config.json\0", 18)), NotFound);
+  EXPECT_THROW(resolve_model("org/x:" + std::string(5000, 'x')), NotFound);
+  EXPECT_THROW(resolve_model(":config.json"), NotFound);
+  EXPECT_THROW(resolve_model("org/x@:config.json"), NotFound);
+}
+
 TEST_F(Hub, DamagedReferences) {
   add("models--org--x", "main", "1234");
   write_file(cache_ / "models--org--x" / "refs" / "main", "../../etc");

@@ -79,6 +79,7 @@ INSTANTIATE_TEST_SUITE_P(All,
                                          "llama3",
                                          "llama_prepend",
                                          "odd_tokens",
+                                         "precompiled",
                                          "qwen2",
                                          "qwen2_vocab",
                                          "unigram"),
@@ -141,14 +142,24 @@ TEST(JsonTokenizer, AWordOfAMegabyteIsNotQuadratic) {
 TEST(JsonTokenizer, UnknownComponentsAreNamed) {
   using testing::HasSubstr;
   EXPECT_THAT(error_of(with_sections(R"(,"normalizer":{"type":"Magic"})")), HasSubstr("'Magic'"));
-  EXPECT_THAT(error_of(with_sections(R"(,"normalizer":{"type":"Precompiled"})")),
-              HasSubstr("'Precompiled'"));
   EXPECT_THAT(error_of(with_sections(R"(,"pre_tokenizer":{"type":"UnicodeScripts"})")),
               HasSubstr("'UnicodeScripts'"));
   EXPECT_THAT(error_of(with_sections(R"(,"decoder":{"type":"Magic"})")), HasSubstr("'Magic'"));
   EXPECT_THAT(error_of(with_sections(R"(,"post_processor":{"type":"Magic"})")),
               HasSubstr("'Magic'"));
   EXPECT_THAT(error_of(R"({"model":{"type":"Magic"}})"), HasSubstr("'Magic'"));
+}
+
+TEST(JsonTokenizer, BrokenCharacterMapsAreErrors) {
+  using testing::HasSubstr;
+  for (const char* fields :
+       {"", R"(,"precompiled_charsmap":7)", R"(,"precompiled_charsmap":"")",
+        R"(,"precompiled_charsmap":"AAA")", R"(,"precompiled_charsmap":"!!!!")",
+        R"(,"precompiled_charsmap":"/////wAAAAAAAAAA")"}) {
+    const std::string section =
+        R"(,"normalizer":{"type":"Precompiled")" + std::string(fields) + "}";
+    EXPECT_THAT(error_of(with_sections(section)), HasSubstr("Precompiled")) << fields;
+  }
 }
 
 TEST(JsonTokenizer, MalformedFilesAreErrorsNotCrashes) {

@@ -1,7 +1,7 @@
-// `tessera inspect`: what a model folder holds, without loading its weights.
-#include "cli/tensor/common.h"
+// `tessera inspect`: what a model folder holds, without loading its weights, and without libtorch.
+#include "cli/commands.h"
 #include "io/checkpoint.h"
-#include "models/registry.h"
+#include "models/catalog.h"
 
 #include <cstdio>
 #include <map>
@@ -17,26 +17,26 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text.empty() ? "scalar" : text;
 }
 
-io::Json ports_json(const std::vector<nn::Port>& ports) {
+io::Json ports_json(const std::vector<models::Port>& ports) {
   io::Json list = io::Json::array();
-  for (const nn::Port& port : ports) {
+  for (const models::Port& port : ports) {
     list.push_back({{"name", port.name}, {"type", port.type}, {"optional", port.optional}});
   }
   return list;
 }
 
-std::string ports_text(const std::vector<nn::Port>& ports) {
+std::string ports_text(const std::vector<models::Port>& ports) {
   std::string text;
-  for (const nn::Port& port : ports) {
+  for (const models::Port& port : ports) {
     text += (text.empty() ? "" : ", ") + port.name + (port.optional ? "?" : "") + " " + port.type;
   }
   return text;
 }
 
-void print_entries(const models::ModelInfo& info, bool json) {
+void print_entries(const models::ModelSummary& info, bool json) {
   if (json) {
     io::Json list = io::Json::array();
-    for (const nn::Entry& entry : info.entries) {
+    for (const models::Entry& entry : info.entries) {
       list.push_back({{"name", entry.name},
                       {"inputs", ports_json(entry.inputs)},
                       {"outputs", ports_json(entry.outputs)},
@@ -45,7 +45,7 @@ void print_entries(const models::ModelInfo& info, bool json) {
     std::printf("%s\n", list.dump(2).c_str());
     return;
   }
-  for (const nn::Entry& entry : info.entries) {
+  for (const models::Entry& entry : info.entries) {
     std::printf("%s: %s\n  in:  %s\n  out: %s\n", entry.name.c_str(), entry.note.c_str(),
                 ports_text(entry.inputs).c_str(), ports_text(entry.outputs).c_str());
   }
@@ -55,7 +55,7 @@ void print_entries(const models::ModelInfo& info, bool json) {
 
 int run_inspect(const InspectOptions& options) {
   const models::ModelFolder folder = models::open_folder(options.model);
-  const models::ModelInfo& info = models::find_model(folder);
+  const models::ModelSummary& info = models::find_summary(folder);
   if (options.entries) {
     print_entries(info, options.json);
     return 0;
@@ -65,11 +65,9 @@ int run_inspect(const InspectOptions& options) {
     io::Json list = io::Json::array();
     for (const auto& [name, entry] : checkpoint.tensors()) {
       if (options.json) {
-        list.push_back(
-            {{"name", name}, {"dtype", io::dtype_name(entry.dtype)}, {"shape", entry.shape}});
+        list.push_back({{"name", name}, {"dtype", entry.type_name()}, {"shape", entry.shape}});
       } else {
-        std::printf("%-60s %-5s %s\n", name.c_str(),
-                    std::string(io::dtype_name(entry.dtype)).c_str(),
+        std::printf("%-60s %-5s %s\n", name.c_str(), std::string(entry.type_name()).c_str(),
                     shape_text(entry.shape).c_str());
       }
     }
@@ -83,8 +81,8 @@ int run_inspect(const InspectOptions& options) {
   std::map<std::string, int64_t> by_dtype;
   for (const auto& [name, entry] : checkpoint.tensors()) {
     parameters += entry.count();
-    bytes += entry.count() * static_cast<int64_t>(io::dtype_size(entry.dtype));
-    by_dtype[std::string(io::dtype_name(entry.dtype))] += entry.count();
+    bytes += entry.bytes();
+    by_dtype[std::string(entry.type_name())] += entry.count();
   }
   const auto number = [&](const char* key) { return folder.config.value(key, io::Json()); };
   if (options.json) {
@@ -120,7 +118,7 @@ int run_inspect(const InspectOptions& options) {
     }
   }
   std::string entries;
-  for (const nn::Entry& entry : info.entries) {
+  for (const models::Entry& entry : info.entries) {
     entries += (entries.empty() ? "" : ", ") + entry.name;
   }
   std::printf("entries       %s (--entries for their inputs and outputs)\n", entries.c_str());
