@@ -184,7 +184,6 @@ Value filter_indent(Interpreter& interpreter, const Value& value, Args args) {
 
 Value filter_truncate(Interpreter& interpreter, const Value& value, Args args) {
   const Bound bound("truncate", std::move(args), {"length", "killwords", "end", "leeway"}, 0);
-  const std::string& text = needs_text("truncate", value).as_string();
   const int64_t length = bound.integer(0, 255);
   const std::string end = bound.given(2) ? bound.string(2) : "...";
   const int64_t leeway = bound.given(3) && !bound[3].is(Kind::kNone) ? bound.integer(3, 5) : 5;
@@ -192,9 +191,10 @@ Value filter_truncate(Interpreter& interpreter, const Value& value, Args args) {
   if (kept < 0 || leeway < 0) {
     value_error("truncate: the length must hold the end, and the leeway must not be negative");
   }
-  if (count_characters(text) <= length || count_characters(text) - length <= leeway) {
+  if (length_of(value) - length <= leeway) {
     return value;
   }
+  const std::string& text = needs_text("truncate", value).as_string();
   std::string out = text.substr(0, character_offset(text, kept));
   if (!bound.flag(1, false)) {
     out.resize(std::min(out.rfind(' '), out.size()));

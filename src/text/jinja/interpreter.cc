@@ -145,6 +145,14 @@ void Interpreter::write(std::string_view text) {
   *out_ += text;
 }
 
+/// What filter and call blocks give goes out as it is: only text may.
+void Interpreter::write_result(const Value& value) {
+  if (!value.is(Kind::kString)) {
+    type_error(fmt::format("sequence item: expected str instance, {} found", type_name(value)));
+  }
+  write(value.as_string());
+}
+
 // ---- statements -------------------------------------------------------------------------------
 
 Interpreter::Flow Interpreter::run_block(const Block& body) {
@@ -253,7 +261,7 @@ Interpreter::Flow Interpreter::run_captured(const Statement& node) {
                      [this](VariableRef reference) -> Value& { return variable(reference); });
     assign(*node.target, value);
   } else {
-    write(to_text(value, budget_));
+    write_result(value);
   }
   clear(node.clears);
   return Flow::kNext;
@@ -525,14 +533,14 @@ std::string Interpreter::run_macro(const Statement& node,
 void Interpreter::run_call_block(const Statement& node) {
   const Value text = evaluate_call(*node.value, make_macro(node));
   line_ = node.line;
-  write(to_text(text, budget_));
+  write_result(text);
 }
 
 void Interpreter::run_generation(const Statement& node) {
   const size_t begin = root_out_->size();
-  const std::string text = run_macro(node, {}, activation_);
-  generated_.emplace_back(begin, begin + text.size());
-  write(text);
+  const Value text = call(make_macro(node), {});
+  generated_.emplace_back(begin, begin + text.as_string().size());
+  write(text.as_string());
 }
 
 // ---- look-up and calls ------------------------------------------------------------------------

@@ -91,6 +91,7 @@ class Interpreter {
   void clear(const std::vector<VariableRef>& variables);
   Value context_value(const std::string& name) const;
   void write(std::string_view text);
+  void write_result(const Value& value);
 
   const Tree& tree_;
   Dict context_;

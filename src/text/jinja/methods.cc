@@ -395,6 +395,13 @@ class DictGlobal : public Object {
   }
 };
 
+/// `self` of a template without blocks.
+class TemplateReference : public Object {
+ public:
+  std::string type_name() const override { return "TemplateReference"; }
+  std::string repr(Budget&) const override { return "<TemplateReference None>"; }
+};
+
 Value make_namespace(Interpreter& interpreter, Args args) {
   Dict attributes = make_dict(interpreter, std::move(args));
   for (const auto& [key, value] : attributes.entries()) {
@@ -473,6 +480,9 @@ Value find_global(std::string_view name) {
   };
   if (name == "dict") {
     return Value::object(std::make_shared<DictGlobal>());
+  }
+  if (name == "self") {
+    return Value::object(std::make_shared<TemplateReference>());
   }
   const auto found = kGlobals.find(name);
   return found != kGlobals.end() ? make_function(std::string(name), found->second) : Value();

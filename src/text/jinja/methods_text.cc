@@ -150,7 +150,7 @@ List split_spaces(std::string_view text, int64_t limit, bool right) {
       break;
     }
     if (limit == 0) {
-      out.push_back(Value::string(strip(text, nullptr, right, !right)));
+      out.push_back(Value::string(std::string(text)));
       break;
     }
     // To the next white space.
