@@ -22,6 +22,7 @@ struct CommonOptions {
 struct TokenizeOptions : CommonOptions {
   std::string model;
   std::vector<std::string> texts;  // empty: lines of stdin
+  std::string chat;                // file of messages, "-": stdin; empty: no chat
   bool decode = false;
   bool no_special = false;
 };

@@ -67,6 +67,10 @@ void add_tokenize(CLI::App& app, Options& o) {
   add_model(command, options.model, true);
   command->add_option("--text", options.texts,
                       "text to encode; may repeat (default: lines of stdin)");
+  command->add_option("--chat", options.chat,
+                      "render a JSON list of messages with the model's chat template, '-' for "
+                      "stdin; an object {messages, tools, documents, add_generation_prompt, "
+                      "continue_final_message, template} has more, other keys are variables");
   command->add_flag("--decode", options.decode, "read lists of ids, print text");
   command->add_flag("--no-special", options.no_special, "add no BOS or EOS");
   command->add_flag("--json", options.json, "JSON strings in and JSON lists out, one a line");
@@ -74,7 +78,9 @@ void add_tokenize(CLI::App& app, Options& o) {
       "Examples:\n"
       "  tessera tokenize models/llama --text \"Hello world\"\n"
       "  echo '\"Hello\\u2028world\"' | tessera tokenize models/llama --json\n"
-      "  echo '[1, 15043]' | tessera tokenize models/llama --json --decode");
+      "  echo '[1, 15043]' | tessera tokenize models/llama --json --decode\n"
+      "  echo '[{\"role\": \"user\", \"content\": \"Hi\"}]' | tessera tokenize models/llama --chat "
+      "-");
   command->final_callback([&o] {
     require_model(o.tokenize.model);
     run_tokenize(o.tokenize);

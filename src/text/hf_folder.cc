@@ -522,21 +522,40 @@ std::unique_ptr<JsonTokenizer> build(const Folder& folder) {
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> load_hf_tokenizer(const io::fs::path& folder) {
+namespace {
+
+Folder read_folder(const io::fs::path& folder) {
   Folder files;
   files.path = folder;
   files.has_json = io::fs::exists(folder / "tokenizer.json");
+  files.config = read_optional(folder / "tokenizer_config.json");
+  files.special = read_optional(folder / "special_tokens_map.json");
+  files.added = read_optional(folder / "added_tokens.json");
+  files.model_config = Json(read_optional(folder / "config.json"));
+  return files;
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> load_hf_tokenizer(const io::fs::path& folder) {
   TESSERA_CHECK(
-      files.has_json ||
+      io::fs::exists(folder / "tokenizer.json") ||
           (io::fs::exists(folder / "vocab.json") && io::fs::exists(folder / "merges.txt")),
       NotFound, "{}: expected tokenizer.json, or vocab.json and merges.txt", folder.string());
-  return with_context("loading the tokenizer of " + folder.string(), [&] {
-    files.config = read_optional(folder / "tokenizer_config.json");
-    files.special = read_optional(folder / "special_tokens_map.json");
-    files.added = read_optional(folder / "added_tokens.json");
-    files.model_config = Json(read_optional(folder / "config.json"));
-    return build(files);
-  });
+  return with_context("loading the tokenizer of " + folder.string(),
+                      [&] { return build(read_folder(folder)); });
+}
+
+std::vector<std::pair<std::string, std::string>> hf_special_tokens(const io::fs::path& folder) {
+  const Folder files = read_folder(folder);
+  const std::string text =
+      files.has_json ? io::read_file(folder / "tokenizer.json", kMaxFile) : std::string();
+  std::vector<std::pair<std::string, std::string>> out;
+  for (const NamedToken& named :
+       collect_tokens(files, choose_family(files, text), Json::object()).named) {
+    out.emplace_back(named.name, named.token.content);
+  }
+  return out;
 }
 
 }  // namespace tessera::text
