@@ -22,6 +22,7 @@ class CharSet {
   CharSet() = default;
   /// One range; empty when `first` > `last`.
   CharSet(char32_t first, char32_t last) { add(first, last); }
+  explicit CharSet(char32_t c) : CharSet(c, c) {}
   /// The union of any ranges, in one pass.
   explicit CharSet(std::span<const Range> ranges);
   static CharSet all() { return {0, kLastChar}; }
