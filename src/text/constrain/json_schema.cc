@@ -303,7 +303,7 @@ Grammar json_schema_grammar(const OrderedJson& schema, const JsonLayout& layout)
   return builder.build(root);
 }
 
-Grammar json_schema_grammar(std::string_view schema, const JsonLayout& layout) {
+Grammar parse_json_schema(std::string_view schema, const JsonLayout& layout) {
   return json_schema_grammar(io::parse_ordered_json(schema, "JSON schema"), layout);
 }
 

@@ -33,6 +33,6 @@ Grammar json_object_grammar(const JsonLayout& layout = {});
 /// InvalidArgument for a malformed schema or one that no value fits.
 Grammar json_schema_grammar(const io::OrderedJson& schema, const JsonLayout& layout = {});
 /// The same from text. Throws CorruptFile for text that is not JSON.
-Grammar json_schema_grammar(std::string_view schema, const JsonLayout& layout = {});
+Grammar parse_json_schema(std::string_view schema, const JsonLayout& layout = {});
 
 }  // namespace tessera::constrain
