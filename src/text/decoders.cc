@@ -32,19 +32,43 @@ std::string replace_all(std::string_view text, std::string_view from, std::strin
   return out;
 }
 
-template <class Function>
+/// A decoder from a function of all tokens, and one of a single token inside a text.
+template <class Function, class TokenFunction>
 class Simple : public Decoder {
  public:
-  explicit Simple(Function function) : function_(std::move(function)) {}
+  Simple(Function function, TokenFunction token_function)
+      : function_(std::move(function)), token_function_(std::move(token_function)) {}
   Tokens apply(Tokens tokens) const override { return function_(std::move(tokens)); }
+  std::string token_bytes(std::string token) const override {
+    return token_function_(std::move(token));
+  }
 
  private:
   Function function_;
+  TokenFunction token_function_;
 };
 
+template <class Function, class TokenFunction>
+std::unique_ptr<Decoder> simple(Function function, TokenFunction token_function) {
+  return std::make_unique<Simple<Function, TokenFunction>>(std::move(function),
+                                                           std::move(token_function));
+}
+
+/// A decoder that treats every token alike.
 template <class Function>
-std::unique_ptr<Decoder> simple(Function function) {
-  return std::make_unique<Simple<Function>>(std::move(function));
+std::unique_ptr<Decoder> for_each_token(Function function) {
+  return simple(
+      [function](Tokens tokens) {
+        for (std::string& token : tokens) {
+          token = function(std::move(token));
+        }
+        return tokens;
+      },
+      function);
+}
+
+std::string unchanged(std::string token) {
+  return token;
 }
 
 /// Bytes of a token in GPT-2's map; the token's own bytes when a character is outside the map.
@@ -69,6 +93,12 @@ Tokens byte_level(Tokens tokens) {
     append_token_bytes(bytes, token);
   }
   return {utf8_lossy(bytes)};
+}
+
+std::string byte_level_token(std::string token) {
+  std::string bytes;
+  append_token_bytes(bytes, token);
+  return bytes;
 }
 
 /// Value of "<0xHH>" (Rust's from_str_radix, which takes a leading +), or nothing.
@@ -126,6 +156,11 @@ Tokens byte_fallback(Tokens tokens) {
   return out;
 }
 
+std::string byte_fallback_token(std::string token) {
+  const auto byte = fallback_byte(token);
+  return byte ? std::string(1, *byte) : token;
+}
+
 Tokens fuse(Tokens tokens) {
   std::string out;
   for (const std::string& token : tokens) {
@@ -156,33 +191,25 @@ std::unique_ptr<Decoder> make_strip(const io::Json& json) {
   const std::string content = one_character(json, "content", "decoder Strip");
   const int64_t start = int_field(json, "start", "decoder Strip", 0);
   const int64_t stop = int_field(json, "stop", "decoder Strip", 0);
-  return simple([=](Tokens tokens) {
-    for (std::string& token : tokens) {
-      token = strip(token, content, start, stop);
-    }
-    return tokens;
-  });
+  return for_each_token([=](std::string token) { return strip(token, content, start, stop); });
 }
 
 std::unique_ptr<Decoder> make_replace(const io::Json& json) {
   const auto regex =
       std::make_shared<Regex>(make_pattern(member(json, "pattern"), "decoder Replace"));
   const std::string content = string_field(json, "content", "decoder Replace");
-  return simple([regex, content](Tokens tokens) {
-    for (std::string& token : tokens) {
-      std::string out;
-      size_t done = 0;
-      regex->find_all(token, [&](size_t begin, size_t end) {
-        out.append(token, done, begin - done);
-        out += content;
-        TESSERA_CHECK(out.size() < kMaxText, InvalidArgument,
-                      "decoder Replace: the text grows beyond {} bytes", kMaxText);
-        done = end;
-      });
-      out.append(token, done);
-      token = std::move(out);
-    }
-    return tokens;
+  return for_each_token([regex, content](std::string token) {
+    std::string out;
+    size_t done = 0;
+    regex->find_all(token, [&](size_t begin, size_t end) {
+      out.append(token, done, begin - done);
+      out += content;
+      TESSERA_CHECK(out.size() < kMaxText, InvalidArgument,
+                    "decoder Replace: the text grows beyond {} bytes", kMaxText);
+      done = end;
+    });
+    out.append(token, done);
+    return out;
   });
 }
 
@@ -191,41 +218,49 @@ std::unique_ptr<Decoder> make_metaspace(const io::Json& json) {
   const bool prefixed =
       string_field(json, "prepend_scheme", "decoder Metaspace", "always") != "never" &&
       bool_field(json, "add_prefix_space", "decoder Metaspace", true);
-  return simple([=](Tokens tokens) {
-    for (size_t i = 0; i < tokens.size(); ++i) {
-      tokens[i] = replace_all(tokens[i], replacement, i == 0 && prefixed ? "" : " ");
-    }
-    return tokens;
-  });
+  return simple(
+      [=](Tokens tokens) {
+        for (size_t i = 0; i < tokens.size(); ++i) {
+          tokens[i] = replace_all(tokens[i], replacement, i == 0 && prefixed ? "" : " ");
+        }
+        return tokens;
+      },
+      [=](std::string token) { return replace_all(token, replacement, " "); });
 }
 
 std::unique_ptr<Decoder> make_wordpiece_decoder(const io::Json& json) {
   const std::string prefix = string_field(json, "prefix", "decoder WordPiece", "##");
   const bool cleanup = bool_field(json, "cleanup", "decoder WordPiece", true);
-  return simple([=](Tokens tokens) {
-    for (size_t i = 0; i < tokens.size(); ++i) {
-      if (i > 0) {
-        tokens[i] =
-            tokens[i].starts_with(prefix) ? tokens[i].substr(prefix.size()) : " " + tokens[i];
-      }
-      if (cleanup) {
-        tokens[i] = clean_up_spaces(std::move(tokens[i]), true);
-      }
-    }
-    return tokens;
-  });
+  const auto inner = [=](std::string token) {
+    token = token.starts_with(prefix) ? token.substr(prefix.size()) : " " + token;
+    return cleanup ? clean_up_spaces(std::move(token), true) : token;
+  };
+  return simple(
+      [=](Tokens tokens) {
+        for (size_t i = 0; i < tokens.size(); ++i) {
+          if (i > 0) {
+            tokens[i] = inner(std::move(tokens[i]));
+          } else if (cleanup) {
+            tokens[i] = clean_up_spaces(std::move(tokens[i]), true);
+          }
+        }
+        return tokens;
+      },
+      inner);
 }
 
 std::unique_ptr<Decoder> make_bpe_decoder(const io::Json& json) {
   const std::string suffix = string_field(json, "suffix", "decoder BPEDecoder", "</w>");
   TESSERA_CHECK(!suffix.empty(), Unsupported,
                 "decoder BPEDecoder: an empty suffix is not supported");
-  return simple([suffix](Tokens tokens) {
-    for (size_t i = 0; i < tokens.size(); ++i) {
-      tokens[i] = replace_all(tokens[i], suffix, i + 1 == tokens.size() ? "" : " ");
-    }
-    return tokens;
-  });
+  return simple(
+      [suffix](Tokens tokens) {
+        for (size_t i = 0; i < tokens.size(); ++i) {
+          tokens[i] = replace_all(tokens[i], suffix, i + 1 == tokens.size() ? "" : " ");
+        }
+        return tokens;
+      },
+      [suffix](std::string token) { return replace_all(token, suffix, " "); });
 }
 
 std::unique_ptr<Decoder> make_ctc(const io::Json& json) {
@@ -234,7 +269,7 @@ std::unique_ptr<Decoder> make_ctc(const io::Json& json) {
   const bool cleanup = bool_field(json, "cleanup", "decoder CTC", true);
   TESSERA_CHECK(!pad.empty() && !delimiter.empty(), Unsupported,
                 "decoder CTC: an empty pad_token or word_delimiter_token is not supported");
-  return simple([=](Tokens tokens) {
+  const auto ctc = [=](Tokens tokens) {
     Tokens out;
     for (size_t i = 0; i < tokens.size(); ++i) {
       if (i > 0 && tokens[i] == tokens[i - 1]) {
@@ -249,21 +284,33 @@ std::unique_ptr<Decoder> make_ctc(const io::Json& json) {
       }
     }
     return out;
-  });
+  };
+  return simple(ctc, [ctc](std::string token) { return fuse(ctc({std::move(token)})).front(); });
 }
 
 class Sequence : public Decoder {
  public:
-  explicit Sequence(std::vector<std::unique_ptr<Decoder>> parts) : parts_(std::move(parts)) {}
+  /// `inner`: for each part, whether it concerns tokens inside the text.
+  Sequence(std::vector<std::unique_ptr<Decoder>> parts, std::vector<bool> inner)
+      : parts_(std::move(parts)), inner_(std::move(inner)) {}
   Tokens apply(Tokens tokens) const override {
     for (const auto& part : parts_) {
       tokens = part->apply(std::move(tokens));
     }
     return tokens;
   }
+  std::string token_bytes(std::string token) const override {
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      if (inner_[i]) {
+        token = parts_[i]->token_bytes(std::move(token));
+      }
+    }
+    return token;
+  }
 
  private:
   std::vector<std::unique_ptr<Decoder>> parts_;
+  std::vector<bool> inner_;
 };
 
 std::unique_ptr<Decoder> make_one(const io::Json& json, int depth) {
@@ -272,19 +319,24 @@ std::unique_ptr<Decoder> make_one(const io::Json& json, int depth) {
     TESSERA_CHECK(depth < kMaxDepth, Unsupported,
                   "decoder: sequences nested deeper than {} are not supported", kMaxDepth);
     std::vector<std::unique_ptr<Decoder>> parts;
+    std::vector<bool> inner;
+    bool joined = false;
     for (const io::Json& part : list_field(json, "decoders", "decoder Sequence")) {
       parts.push_back(make_one(part, depth + 1));
+      const std::string part_type = type_of(part, "decoder");
+      inner.push_back(!joined || part_type != "Strip");  // of the whole text, it strips the ends
+      joined = joined || part_type == "Fuse" || part_type == "ByteLevel";
     }
-    return std::make_unique<Sequence>(std::move(parts));
+    return std::make_unique<Sequence>(std::move(parts), std::move(inner));
   }
   if (type == "ByteLevel") {
-    return simple(byte_level);
+    return simple(byte_level, byte_level_token);
   }
   if (type == "ByteFallback") {
-    return simple(byte_fallback);
+    return simple(byte_fallback, byte_fallback_token);
   }
   if (type == "Fuse") {
-    return simple(fuse);
+    return simple(fuse, unchanged);
   }
   if (type == "Strip") {
     return make_strip(json);

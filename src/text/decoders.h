@@ -14,6 +14,8 @@ class Decoder {
   virtual ~Decoder() = default;
   /// One step of the chain; the text is what the last step's tokens give when joined.
   virtual std::vector<std::string> apply(std::vector<std::string> tokens) const = 0;
+  /// The bytes of one token that stands inside a text, where it may be a part of a character.
+  virtual std::string token_bytes(std::string token) const = 0;
 };
 
 /// Builds the decoder of a tokenizer.json; nullptr for null. Throws Unsupported for an unknown

@@ -81,6 +81,7 @@ class SlowLlamaTokenizer : public Tokenizer {
   std::string decode(std::span<const int32_t> ids, bool skip_special) const override;
   std::optional<int32_t> token_to_id(std::string_view token) const override;
   std::string id_to_token(int32_t id) const override;
+  std::string token_bytes(int32_t id) const override;
   int32_t vocab_size() const override { return vocab_size_; }
   bool is_special(int32_t id) const override { return special_ids_.contains(id); }
 
@@ -206,6 +207,22 @@ std::optional<int32_t> SlowLlamaTokenizer::token_to_id(std::string_view token) c
 std::string SlowLlamaTokenizer::id_to_token(int32_t id) const {
   const bool known = (id >= 0 && id < model_.size()) || added_.contains(id);
   return known ? std::string(spelling(id)) : std::string();
+}
+
+std::string SlowLlamaTokenizer::token_bytes(int32_t id) const {
+  if (added_.contains(id) || id < 0 || id >= model_.size()) {
+    return id_to_token(id);
+  }
+  const std::string& piece = model_.id_to_piece(id);
+  switch (model_.type(id)) {
+    case PieceType::kByte:
+      return std::string(1, static_cast<char>(std::stoi(piece.substr(3, 2), nullptr, 16)));
+    case PieceType::kControl:
+    case PieceType::kUnknown:
+      return {};
+    default:
+      return replace_all(piece, kSpaceSymbol, " ");
+  }
 }
 
 /// White space beside the added token `parts[i]` is taken, or the token is glued to its neighbour.

@@ -217,6 +217,17 @@ std::string JsonTokenizer::id_to_token(int32_t id) const {
   return token == nullptr ? std::string() : *token;
 }
 
+std::string JsonTokenizer::token_bytes(int32_t id) const {
+  const std::string* token = added_.decode_form(id);
+  if (token == nullptr) {
+    token = model_->vocabulary().token(id);
+  }
+  if (token == nullptr) {
+    return {};
+  }
+  return decoder_ ? decoder_->token_bytes(*token) : " " + *token;
+}
+
 int32_t JsonTokenizer::vocab_size() const {
   return std::max(model_->vocabulary().max_id(), added_.max_id()) + 1;
 }

@@ -39,6 +39,7 @@ class JsonTokenizer : public Tokenizer {
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const override;
   std::optional<int32_t> token_to_id(std::string_view token) const override;
   std::string id_to_token(int32_t id) const override;
+  std::string token_bytes(int32_t id) const override;
   int32_t vocab_size() const override;
   bool is_special(int32_t id) const override;
 

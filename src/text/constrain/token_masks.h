@@ -1,0 +1,62 @@
+// Which tokens can follow one top of a stack, remembered for each grammar and vocabulary.
+#pragma once
+
+#include "text/constrain/grammar.h"
+#include "text/constrain/stacks.h"
+#include "text/constrain/vocabulary.h"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tessera::constrain {
+
+/// The tokens that fit one top of a stack, as far as that top alone decides.
+struct TopMask {
+  /// Tokens that are allowed whatever lies below; as bits when there are many, as a list otherwise.
+  std::vector<uint32_t> bits;
+  std::vector<int32_t> ids;
+  /// Tokens that reach beyond the known part: what they still have to read after it, as a trie in
+  /// the form of Vocabulary::nodes() (with a closing entry), and their ids.
+  std::vector<Vocabulary::Node> rest;
+  std::vector<int32_t> rest_ids;
+
+  size_t memory() const;
+};
+
+/// Masks of tops, made on demand. Thread-safe.
+class TokenMasks {
+ public:
+  /// (state, count) from the top down: a state, and the loop that it stands in if that is small.
+  using Top = std::vector<std::pair<uint32_t, uint32_t>>;
+
+  TokenMasks(Grammar grammar, std::shared_ptr<const Vocabulary> vocabulary);
+
+  std::shared_ptr<const TopMask> find(const Top& top);
+  /// Masks of all states, so that no later step has to wait for one. Tops inside counted loops are
+  /// still made on demand. Stops when the cache is full.
+  void prepare();
+
+  const Grammar& grammar() const { return grammar_; }
+  const Vocabulary& vocabulary() const { return *vocabulary_; }
+  /// Masks made since the start, for measurements.
+  size_t made() const;
+
+ private:
+  std::shared_ptr<const TopMask> make(const Top& top);
+
+  const Grammar grammar_;
+  const std::shared_ptr<const Vocabulary> vocabulary_;
+  mutable std::mutex mutex_;
+  Stacks stacks_;
+  std::map<Top, std::shared_ptr<const TopMask>> cache_;
+  size_t cache_memory_ = 0;
+  size_t made_ = 0;
+};
+
+}  // namespace tessera::constrain
