@@ -286,14 +286,15 @@ TEST(Generate, LogprobsAreOfTheModelItself) {
 TEST(Generate, NoNgramTwiceAndNoEarlyEnd) {
   const auto model = tiny_model();
   GenerationOptions options = settings(nullptr);
-  options.sampling = {.no_repeat_ngram = 2, .min_new_tokens = 9};
-  for (int64_t id = 0; id < kVocabulary; ++id) {
-    options.end_ids.push_back(id);  // everything would end it
+  options.sampling = {.min_new_tokens = 9};
+  for (int64_t id = 2; id < kVocabulary; ++id) {
+    options.end_ids.push_back(id);  // everything but 0 would end it
   }
-  options.end_ids.pop_back();
   const Ids output = run(*model, {4, 9}, options);
-  EXPECT_GE(output.size(), 9U);
+  ASSERT_GE(output.size(), 9U);
+  EXPECT_EQ(Ids(output.begin(), output.begin() + 9), Ids(9, 0));
   options.end_ids.clear();
+  options.sampling = {.no_repeat_ngram = 2};
   Ids all = run(*model, {4, 9}, options);
   EXPECT_EQ(all.size(), 60U);
   all.insert(all.begin(), {4, 9});
