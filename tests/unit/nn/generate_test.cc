@@ -197,5 +197,55 @@ TEST(Generate, RefusesWhatDoesNotFit) {
   EXPECT_TRUE(run(*model, {4}, options).empty());
 }
 
+// Log-probabilities are those of the raw logits of every step, whatever the sampling.
+TEST(Generate, LogprobsAreOfTheModelItself) {
+  const auto model = tiny_model();
+  GenerationOptions options = settings(nullptr);
+  options.max_new_tokens = 12;
+  options.sampling.frequency_penalty = 1.5;
+  options.sampling.logit_bias = {{7, 2.0}};
+  options.top_logprobs = 3;
+  std::vector<TokenLogprobs> given;
+  options.on_logprobs = [&](int64_t row, const TokenLogprobs& token) {
+    EXPECT_EQ(row, 0);
+    given.push_back(token);
+  };
+  Ids all = {4, 9};
+  const Ids output = run(*model, all, options);
+  ASSERT_EQ(given.size(), output.size());
+  for (size_t i = 0; i < output.size(); ++i) {
+    const Tensor logits = at::tensor(logits_after(*model, all)).log_softmax(0);
+    EXPECT_EQ(given[i].id, output[i]);
+    EXPECT_NEAR(given[i].logprob, logits[output[i]].item<float>(), 1e-4);
+    const auto [values, ids] = logits.topk(3);
+    for (int64_t k = 0; k < 3; ++k) {
+      EXPECT_EQ(given[i].top[static_cast<size_t>(k)].first, ids[k].item<int64_t>());
+      EXPECT_NEAR(given[i].top[static_cast<size_t>(k)].second, values[k].item<float>(), 1e-4);
+    }
+    all.push_back(output[i]);
+  }
+}
+
+TEST(Generate, NoNgramTwiceAndNoEarlyEnd) {
+  const auto model = tiny_model();
+  GenerationOptions options = settings(nullptr);
+  options.sampling = {.min_new_tokens = 9};
+  for (int64_t id = 2; id < kVocabulary; ++id) {
+    options.end_ids.push_back(id);  // everything but 0 would end it
+  }
+  const Ids output = run(*model, {4, 9}, options);
+  ASSERT_GE(output.size(), 9U);
+  EXPECT_EQ(Ids(output.begin(), output.begin() + 9), Ids(9, 0));
+  options.end_ids.clear();
+  options.sampling = {.no_repeat_ngram = 2};
+  Ids all = run(*model, {4, 9}, options);
+  EXPECT_EQ(all.size(), 60U);
+  all.insert(all.begin(), {4, 9});
+  std::map<std::pair<int64_t, int64_t>, int> seen;
+  for (size_t i = 1; i < all.size(); ++i) {
+    EXPECT_EQ(++seen[std::make_pair(all[i - 1], all[i])], 1);
+  }
+}
+
 }  // namespace
 }  // namespace tessera::nn

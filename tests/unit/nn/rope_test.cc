@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 namespace tessera::nn {
 namespace {
 
@@ -65,6 +67,57 @@ TEST(Rope, PartialRotationLeavesTheRest) {
   EXPECT_TRUE(y.narrow(-1, 4, 4).equal(x.narrow(-1, 4, 4)));
   EXPECT_FALSE(y.narrow(-1, 0, 4).equal(x.narrow(-1, 0, 4)));
   EXPECT_THROW(Rope({.partial = 0.1}, 8), InvalidArgument);
+}
+
+// The published constructions, told with doubles.
+TEST(Rope, DynamicBaseGrowsWithTheLength) {
+  const Rope rope({.theta = 100.0, .type = "dynamic", .factor = 3.0, .max_position = 10}, 8);
+  const auto angle = [&](int64_t length) {  // of the second pair at the last position
+    const Tensor positions = at::arange(length).unsqueeze(0);
+    const auto [cosine, sine] = rope.tables(positions, at::kFloat);
+    return std::atan2(sine[0][0][length - 1][1].item<double>(),
+                      cosine[0][0][length - 1][1].item<double>());
+  };
+  const auto expected = [&](double base, int64_t length) {
+    const double value = static_cast<double>(length - 1) / std::pow(base, 0.25);
+    return std::atan2(std::sin(value), std::cos(value));
+  };
+  EXPECT_NEAR(angle(10), expected(100.0, 10), 1e-5);
+  const double base = 100.0 * std::pow(3.0 * 25 / 10 - 2.0, 8.0 / 6.0);
+  EXPECT_NEAR(angle(25), expected(base, 25), 1e-5);
+  EXPECT_NEAR(angle(4), expected(100.0, 4), 1e-5);  // what was longer before leaves no trace
+}
+
+TEST(Rope, LongropeSwitchesForTheWholeSequence) {
+  const RopeConfig config = RopeConfig::from_json(parse(R"({"max_position_embeddings": 64,
+      "rope_scaling": {"type": "longrope", "original_max_position_embeddings": 16,
+                       "short_factor": [1.0, 2.0], "long_factor": [4.0, 8.0]}})"));
+  const double scale = std::sqrt(1 + std::log(4.0) / std::log(16.0));
+  EXPECT_NEAR(config.attention_factor, scale, 1e-12);
+  const Rope rope(config, 4);
+  const auto sine = [&](int64_t length) {  // of the first pair at position 1
+    return rope.tables(at::arange(length).unsqueeze(0), at::kFloat)
+        .second[0][0][1][0]
+        .item<double>();
+  };
+  EXPECT_NEAR(sine(16), scale * std::sin(1.0), 1e-6);
+  EXPECT_NEAR(sine(17), scale * std::sin(0.25), 1e-6);
+  EXPECT_THROW(Rope(config, 8), InvalidArgument);  // two factors for four pairs
+}
+
+TEST(Rope, HostileValuesAreRefused) {
+  for (const char* text :
+       {R"({"rope_scaling": {"type": "linear", "factor": 0}})",
+        R"({"rope_scaling": {"type": "yarn", "factor": 2, "beta_fast": -1}})",
+        R"({"rope_scaling": {"type": "yarn", "factor": 2, "original_max_position_embeddings": 0}})",
+        R"({"rope_scaling": {"type": "longrope", "short_factor": [0], "long_factor": [1]}})",
+        R"({"rope_scaling": {"type": "longrope", "short_factor": 3}})",
+        R"({"rope_scaling": {"type": "dynamic", "factor": "two"}})"}) {
+    EXPECT_THROW(RopeConfig::from_json(parse(text)), CorruptFile) << text;
+  }
+  EXPECT_THROW(
+      RopeConfig::from_json(parse(R"({"rope_parameters": {"full_attention": {"factor": 2}}})")),
+      Unsupported);
 }
 
 }  // namespace

@@ -23,7 +23,15 @@ TEST(Sampler, ProcessedDistributionsEqualTheReference) {
     params.top_p = item.at("top_p").get<double>();
     params.min_p = item.at("min_p").get<double>();
     params.repetition_penalty = item.at("repetition_penalty").get<double>();
-    process_logits(logits, params, {.history = history});
+    params.typical_p = item.value("typical_p", 1.0);
+    params.no_repeat_ngram = item.value("no_repeat_ngram", 0);
+    params.min_new_tokens = item.value("min_new_tokens", 0);
+    params.least_kept = item.value("least_kept", 1);
+    params.logit_bias = item.value("logit_bias", std::vector<std::pair<int64_t, double>>());
+    const std::vector<int64_t> ends = item.value("ends", std::vector<int64_t>());
+    process_logits(
+        logits, params,
+        {.history = history, .prompt = item.value("prompt", size_t{0}), .end_ids = ends});
     const std::vector<double> expected = item.at("probabilities").get<std::vector<double>>();
     double total = 0;
     float top = -INFINITY;
@@ -38,6 +46,29 @@ TEST(Sampler, ProcessedDistributionsEqualTheReference) {
           << item.dump();
     }
   }
+}
+
+// OpenAI's definition, on generated ids alone, of a part of a vocabulary.
+TEST(Sampler, PenaltiesCountWhatWasGenerated) {
+  std::vector<float> logits = {1.0F, 2.0F, -1.0F, 0.5F};
+  const std::vector<int64_t> history = {11, 11, 12, 10, 12, 12, 99};
+  const SamplingParams params{.frequency_penalty = 0.5, .presence_penalty = 1.25};
+  process_logits(logits, params, {.history = history, .prompt = 2, .first_id = 10});
+  EXPECT_EQ(logits, (std::vector<float>{1.0F - 1.75F, 2.0F, -1.0F - 2.75F, 0.5F}));
+}
+
+TEST(Sampler, LogprobsAreThoseOfTheSoftmax) {
+  const std::vector<float> logits = {std::log(0.1F), std::log(0.4F), std::log(0.4F),
+                                     std::log(0.1F)};
+  const TokenLogprobs token = token_logprobs(logits, 3, 3);
+  EXPECT_EQ(token.id, 3);
+  EXPECT_NEAR(token.logprob, std::log(0.1), 1e-6);
+  ASSERT_EQ(token.top.size(), 3U);
+  EXPECT_EQ(token.top[0].first, 1);  // the first of equals
+  EXPECT_EQ(token.top[1].first, 2);
+  EXPECT_EQ(token.top[2].first, 0);
+  EXPECT_NEAR(token.top[0].second, std::log(0.4), 1e-6);
+  EXPECT_EQ(token_logprobs(logits, 0, 9).top.size(), 4U);
 }
 
 TEST(Sampler, DrawsFollowTheDistribution) {
