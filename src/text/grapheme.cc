@@ -37,9 +37,8 @@ class Cluster {
       picture_ = Run::kOpen;
     } else if (kind == kJoiner && picture_ == Run::kOpen) {
       picture_ = Run::kReady;
-    } else if (kind != kExtend && kind != kNonJoiner && kind != kLinker) {
-      picture_ = Run::kNone;
-    } else if (picture_ == Run::kReady) {
+    } else if (picture_ == Run::kReady ||
+               (kind != kExtend && kind != kNonJoiner && kind != kLinker)) {
       picture_ = Run::kNone;
     }
     if (kind == kConsonant) {
