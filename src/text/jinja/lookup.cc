@@ -45,6 +45,7 @@ Value Interpreter::get_item(const Value& value, const Value& key) {
   if (value.is(Kind::kUndefined)) {
     undefined_error(value);
   }
+  budget_.charge(key.is(Kind::kString) ? key.as_string().size() / 64 : 0);
   try {
     if (value.is(Kind::kDict)) {
       if (const Value* item = value.as_dict().find(key)) {

@@ -413,6 +413,7 @@ bool equal(const Value& a, const Value& b, Budget& budget) {
     case Kind::kNone:
       return true;
     case Kind::kString:
+      budget.charge(std::min(a.as_string().size(), b.as_string().size()) / 64);
       return a.as_string() == b.as_string();
     case Kind::kList:
     case Kind::kTuple: {
@@ -462,6 +463,7 @@ bool compare(const Value& a, Order order, const Value& b, Budget& budget) {
     return decide(compare_numbers(a, b));
   }
   if (a.is(Kind::kString) && b.is(Kind::kString)) {  // UTF-8 sorts as the code points do
+    budget.charge(std::min(a.as_string().size(), b.as_string().size()) / 64);
     const int sign = a.as_string().compare(b.as_string());
     return decide(sign < 0 ? -1 : sign > 0);
   }
@@ -494,6 +496,7 @@ bool contains(const Value& container, const Value& item, Budget& budget) {
     return container.as_string().find(item.as_string()) != std::string::npos;
   }
   if (container.is(Kind::kDict)) {
+    budget.charge(item.is(Kind::kString) ? item.as_string().size() / 64 : 0);
     return container.as_dict().find(item) != nullptr;
   }
   const auto iterator = try_iterate(container);
@@ -511,6 +514,23 @@ bool contains(const Value& container, const Value& item, Budget& budget) {
   }
 }
 
+namespace {
+
+constexpr size_t kMaxKeyParts = 64;  // of a tuple as a key, so that a look-up is cheap
+
+size_t hash_tuple(const Value& value, size_t& parts) {
+  size_t hash = 17;
+  for (const Value& item : value.items()) {
+    if (parts-- == 0) {
+      throw EvalError{ErrorKind::kLimit, fmt::format("a key of more than {} parts", kMaxKeyParts)};
+    }
+    hash = hash * 31 + (item.is(Kind::kTuple) ? hash_tuple(item, parts) : hash_of(item));
+  }
+  return hash;
+}
+
+}  // namespace
+
 size_t hash_of(const Value& value) {
   switch (value.kind()) {
     case Kind::kBool:
@@ -521,11 +541,8 @@ size_t hash_of(const Value& value) {
     case Kind::kString:
       return std::hash<std::string>()(value.as_string());
     case Kind::kTuple: {
-      size_t hash = 17;
-      for (const Value& item : value.items()) {
-        hash = hash * 31 + hash_of(item);
-      }
-      return hash;
+      size_t parts = kMaxKeyParts;
+      return hash_tuple(value, parts);
     }
     case Kind::kList:
     case Kind::kDict:
