@@ -17,15 +17,16 @@ namespace tessera::text {
 
 /// What one prompt is made of. Objects keep the order of their keys, as templates print them.
 struct ChatRequest {
-  io::OrderedJson messages;            // [{"role": "user", "content": "Hi"}, …]
-  io::OrderedJson tools;               // list of JSON schemas of functions, or null
-  io::OrderedJson documents;           // list of {"title", "text"}, or null
-  bool add_generation_prompt = false;  // ends with the header of the assistant's turn
+  io::OrderedJson messages = nullptr;   // [{"role": "user", "content": "Hi"}, …]
+  io::OrderedJson tools = nullptr;      // list of JSON schemas of functions, or null
+  io::OrderedJson documents = nullptr;  // list of {"title", "text"}, or null
+  bool add_generation_prompt = false;   // ends with the header of the assistant's turn
   /// Ends inside the last message, so that the model goes on with this field of it ("content").
-  std::optional<std::string> continue_final_message;
+  std::optional<std::string> continue_final_message = std::nullopt;
   io::OrderedJson extra = io::OrderedJson::object();  // further variables of the template
-  std::string name;            // of one of several templates; "": tool_use with tools, else default
-  std::optional<std::tm> now;  // the date that templates may print; default: the local time
+  std::string name{};  // of one of several templates; "": tool_use with tools, else default
+  std::optional<std::tm> now =
+      std::nullopt;  // the date that templates may print; default: the local time
 };
 
 /// The templates of a model folder, with its special tokens. Rendering is thread-safe.

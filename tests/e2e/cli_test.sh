@@ -62,6 +62,16 @@ echo 'not json' | "$program" tokenize "$tokenizer" --json >/dev/null 2>"$work/er
 [ $? = 4 ] || fail "malformed line"
 says 'line 1' err
 
+# Conversations: the prompt, its ids, what the template refuses, a folder without a template.
+cp -r "$tokenizer" "$work/chat"
+printf '%s' '{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}{% if n %}{{ raise_exception("no " ~ n) }}{% endif %}' >"$work/chat/chat_template.jinja"
+echo '[{"role": "user", "content": "Hi"}]' >"$work/messages.json"
+expect 0 tokenize "$work/chat" --chat "$work/messages.json"; says '^\[user\] Hi$' out; silent err
+[ "$("$program" tokenize "$work/chat" --chat - --json <"$work/messages.json" | "$program" tokenize "$work/chat" --json --decode)" = '"[user] Hi"' ] || fail "ids of a chat"
+echo '{"messages": [{"role": "user", "content": "Hi"}], "n": 3}' >"$work/messages.json"
+expect 2 tokenize "$work/chat" --chat "$work/messages.json"; says 'no 3 (raised by chat template, line 1)' err
+expect 3 tokenize "$tokenizer" --chat "$work/messages.json"; says 'no chat template' err
+
 # Inputs that do not fit an entry; a broken input file; an output folder that cannot be written.
 expect 2 forward "$model" --entry nope --in "$model/parity.safetensors" --out "$work/o"; says 'forward, generate' err
 expect 2 forward "$model" --in "$model/parity.safetensors" --out "$work/o"; says 'input_ids' err

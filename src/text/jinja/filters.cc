@@ -479,7 +479,7 @@ bool is_filter(std::string_view name) {
 }
 
 Value call_filter(std::string_view name, Interpreter& interpreter, const Value& value, Args args) {
-  interpreter.budget().charge(1);
+  interpreter.budget().charge(1 + (value.is(Kind::kString) ? value.as_string().size() / 64 : 0));
   interpreter.budget().check_stack();
   const auto found = filters().find(name);
   if (found != filters().end()) {

@@ -133,15 +133,13 @@ Value filter_first(Interpreter&, const Value& value, Args args) {
 }
 
 /// Python's reversed(); null for what has no order to turn.
-std::unique_ptr<Iterator> reversed(const Value& value) {
+std::unique_ptr<Iterator> reversed(const Value& value, Budget& budget) {
   if (value.is(Kind::kObject)) {
     return value.as_object().reversed();
   }
   List items;
-  Budget budget{.steps = UINT64_MAX, .text = 0};
-  if (value.is_sequence()) {
-    items = value.items();
-  } else if (value.is(Kind::kString) || value.is(Kind::kDict) || value.is(Kind::kUndefined)) {
+  if (value.is_sequence() || value.is(Kind::kString) || value.is(Kind::kDict) ||
+      value.is(Kind::kUndefined)) {
     items = list_of(value, budget);
   } else {
     return nullptr;
@@ -155,10 +153,7 @@ Value filter_last(Interpreter& interpreter, const Value& value, Args args) {
   if (value.is_sequence() && !value.items().empty()) {
     return value.items().back();
   }
-  if (value.is(Kind::kString)) {
-    interpreter.budget().charge(value.as_string().size() / 4);
-  }
-  const auto iterator = reversed(value);
+  const auto iterator = reversed(value, interpreter.budget());
   if (iterator == nullptr) {
     type_error(fmt::format("'{}' object is not reversible", type_name(value)));
   }
@@ -171,7 +166,7 @@ Value filter_reverse(Interpreter& interpreter, const Value& value, Args args) {
   if (value.is(Kind::kString)) {
     return slice(value, Value(), Value(), Value::integer(-1), interpreter.budget());
   }
-  auto iterator = std::shared_ptr<Iterator>(reversed(value));
+  auto iterator = std::shared_ptr<Iterator>(reversed(value, interpreter.budget()));
   if (iterator != nullptr) {
     return make_generator(
         interpreter, [iterator] { return iterator->next(); }, value.depth() + 1);

@@ -181,9 +181,11 @@ std::string finish_number(std::string sign,
   if (spec.grouping != 0) {
     if (spec.align == '=' && spec.fill == "0") {
       const auto needed = spec.width - static_cast<int64_t>(sign.size() + rest.size());
-      while (static_cast<int64_t>(digits.size() + (digits.size() - 1) / every) < needed) {
-        digits.insert(0, 1, '0');
+      size_t count = digits.size();
+      while (static_cast<int64_t>(count + (count - 1) / every) < needed) {
+        ++count;
       }
+      digits.insert(0, count - digits.size(), '0');
       std::string grouped = group(digits, spec.grouping, every);
       return sign + grouped + rest;
     }
@@ -369,7 +371,7 @@ class PercentFormatter {
       if (!value.is_whole()) {
         type_error("* wants int");
       }
-      if (std::abs(value.as_int()) > kMaxWidth) {
+      if (value.as_int() > kMaxWidth || value.as_int() < -kMaxWidth) {
         throw EvalError{ErrorKind::kLimit, "a format width of more than a million"};
       }
       return value.as_int();

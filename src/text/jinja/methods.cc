@@ -73,8 +73,9 @@ Value sequence_method(const Value& value, std::string_view name) {
     return Value();
   }
   if (name == "copy") {
-    return method(value, name, [](Interpreter&, const Value& self, Args args) {
+    return method(value, name, [](Interpreter& interpreter, const Value& self, Args args) {
       Bound("copy", std::move(args), {}, 0);
+      interpreter.budget().charge(self.items().size());
       return Value::list(self.items());
     });
   }
@@ -111,8 +112,9 @@ Value dict_method(const Value& value, std::string_view name) {
     });
   }
   if (name == "copy") {
-    return method(value, name, [](Interpreter&, const Value& self, Args args) {
+    return method(value, name, [](Interpreter& interpreter, const Value& self, Args args) {
       Bound("copy", std::move(args), {}, 0);
+      interpreter.budget().charge(self.as_dict().size());
       return Value::dict(self.as_dict());
     });
   }
@@ -366,6 +368,7 @@ Dict make_dict(Interpreter& interpreter, Args args) {
   }
   if (!args.positional.empty() && args.positional[0].is(Kind::kDict)) {
     dict = args.positional[0].as_dict();
+    interpreter.budget().charge(dict.size());
   } else if (!args.positional.empty()) {
     for (const Value& item : list_of(args.positional[0], interpreter.budget())) {
       const List pair = list_of(item, interpreter.budget());

@@ -30,6 +30,27 @@ bool in_set(std::string_view character, const std::string* characters) {
                                : characters->find(character) != std::string::npos;
 }
 
+std::string_view strip_view(std::string_view text,
+                            const std::string* characters,
+                            bool left,
+                            bool right) {
+  while (left && !text.empty()) {
+    const auto n = static_cast<size_t>(std::max(utf8_length(text), 1));
+    if (!in_set(text.substr(0, n), characters)) {
+      break;
+    }
+    text.remove_prefix(n);
+  }
+  while (right && !text.empty()) {
+    const size_t at = last_character(text);
+    if (!in_set(text.substr(at), characters)) {
+      break;
+    }
+    text.remove_suffix(text.size() - at);
+  }
+  return text;
+}
+
 /// One call: the text, its arguments, what the result is charged to.
 struct Call {
   std::string_view name;
@@ -144,8 +165,7 @@ Value strip_method(Call& call) {
 List split_spaces(std::string_view text, int64_t limit, bool right) {
   List out;
   while (true) {
-    const std::string rest = strip(text, nullptr, !right, right);
-    text = right ? text.substr(0, rest.size()) : text.substr(text.size() - rest.size());
+    text = strip_view(text, nullptr, !right, right);
     if (text.empty()) {
       break;
     }
@@ -510,21 +530,7 @@ const std::unordered_map<std::string_view, Method>& methods() {
 }  // namespace
 
 std::string strip(std::string_view text, const std::string* characters, bool left, bool right) {
-  while (left && !text.empty()) {
-    const auto n = static_cast<size_t>(std::max(utf8_length(text), 1));
-    if (!in_set(text.substr(0, n), characters)) {
-      break;
-    }
-    text.remove_prefix(n);
-  }
-  while (right && !text.empty()) {
-    const size_t at = last_character(text);
-    if (!in_set(text.substr(at), characters)) {
-      break;
-    }
-    text.remove_suffix(text.size() - at);
-  }
-  return std::string(text);
+  return std::string(strip_view(text, characters, left, right));
 }
 
 std::vector<std::string> split_lines(std::string_view text, bool keep_ends) {

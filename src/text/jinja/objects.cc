@@ -95,6 +95,22 @@ Value Range::attribute(Interpreter&, std::string_view name) {
   if (name == "start" || name == "step") {
     return Value::integer(name == "start" ? start_ : step_);
   }
+  if (name == "index" || name == "count") {
+    const auto self = std::static_pointer_cast<Range>(shared_from_this());
+    const bool index = name == "index";
+    return make_function(std::string(name), [self, index](Interpreter& interpreter, Args args) {
+      const Bound bound("range", std::move(args), {"value"}, 1, true);
+      for (int64_t i = 0; i < self->count_; ++i) {
+        if (equal(Value::integer(self->at(i)), bound[0], interpreter.budget())) {
+          return Value::integer(index ? i : 1);
+        }
+      }
+      if (index) {
+        value_error("the value is not in range");
+      }
+      return Value::integer(0);
+    });
+  }
   return name == "stop" ? Value::integer(stop_) : Value();
 }
 

@@ -3,8 +3,8 @@
 // bind tighter than any operator. Source: pallets/jinja 3.1, parser.
 #include "text/jinja/parser.h"
 
-#include "text/jinja/lexer.h"
 #include "text/jinja/operators.h"
+#include "text/jinja/token_cursor.h"
 
 #include <fmt/format.h>
 
@@ -17,11 +17,9 @@ namespace {
 
 constexpr int kMaxExpressionDepth = 400;
 
-using Words = std::initializer_list<std::string_view>;
-
-class Parser {
+class Parser : private TokenCursor {
  public:
-  Parser(std::vector<Token> tokens, int* line) : tokens_(std::move(tokens)), line_(*line) {
+  Parser(std::vector<Token> tokens, int* line) : TokenCursor(std::move(tokens), line) {
     budget_.stack = static_cast<const char*>(__builtin_frame_address(0));
     budget_.stack_bytes = size_t{1} << 19;
   }
@@ -32,104 +30,6 @@ class Parser {
   }
 
  private:
-  // ---- tokens ---------------------------------------------------------------------------------
-
-  const Token& current() const { return tokens_[position_]; }
-  const Token& ahead() const { return tokens_[std::min(position_ + 1, tokens_.size() - 1)]; }
-
-  Token next() {
-    Token token = current();
-    line_ = token.line;
-    if (position_ + 1 < tokens_.size()) {
-      ++position_;
-    }
-    return token;
-  }
-
-  bool at(TokenType type) const { return current().type == type; }
-  bool at_operator(std::string_view sign) const {
-    return at(TokenType::kOperator) && current().text == sign;
-  }
-  bool at_name(std::string_view name) const {
-    return at(TokenType::kName) && current().text == name;
-  }
-  bool at_any(Words names) const {
-    return at(TokenType::kName) &&
-           std::find(names.begin(), names.end(), current().text) != names.end();
-  }
-
-  bool skip_operator(std::string_view sign) {
-    if (!at_operator(sign)) {
-      return false;
-    }
-    next();
-    return true;
-  }
-
-  bool skip_name(std::string_view name) {
-    if (!at_name(name)) {
-      return false;
-    }
-    next();
-    return true;
-  }
-
-  static std::string describe(const Token& token) {
-    switch (token.type) {
-      case TokenType::kData:
-        return "template data / text";
-      case TokenType::kVariableBegin:
-        return "begin of print statement";
-      case TokenType::kVariableEnd:
-        return "end of print statement";
-      case TokenType::kBlockBegin:
-        return "begin of statement block";
-      case TokenType::kBlockEnd:
-        return "end of statement block";
-      case TokenType::kString:
-        return "string";
-      case TokenType::kEnd:
-        return "end of template";
-      default:
-        return token.text;
-    }
-  }
-
-  [[noreturn]] void fail(const std::string& message) {
-    line_ = current().line;
-    throw EvalError{ErrorKind::kOther, message};
-  }
-
-  [[noreturn]] void unexpected(std::string_view wanted) {
-    fail(fmt::format("expected '{}', got '{}'", wanted, describe(current())));
-  }
-
-  void expect_operator(std::string_view sign) {
-    if (!skip_operator(sign)) {
-      unexpected(sign);
-    }
-  }
-
-  std::string expect_name() {
-    if (!at(TokenType::kName)) {
-      unexpected("name");
-    }
-    return next().text;
-  }
-
-  void expect_name(std::string_view name) {
-    if (!skip_name(name)) {
-      unexpected(name);
-    }
-  }
-
-  void expect_block_end() {
-    if (!at(TokenType::kBlockEnd)) {
-      unexpected("end of statement block");
-    }
-    next();
-  }
-
   // ---- nodes ----------------------------------------------------------------------------------
 
   ExpressionPtr make(ExpressionKind kind, int line) {
@@ -874,10 +774,7 @@ class Parser {
     return negated ? make_unary(ExpressionKind::kNot, std::move(test), line) : std::move(test);
   }
 
-  std::vector<Token> tokens_;
-  size_t position_ = 0;
   int loops_ = 0;  // around the current statement
-  int& line_;
   Budget budget_;
 };
 

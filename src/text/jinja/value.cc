@@ -1,13 +1,11 @@
-// Values of templates: construction, repr and str as Python prints them, equality, order, hashes,
-// iteration. Sources: the Python 3 language reference and jinja2's runtime (Undefined).
+// Values of templates: construction, equality, order, hashes, iteration. Sources: the Python 3
+// language reference and jinja2's runtime (Undefined).
 #include "text/jinja/value.h"
 
 #include "core/strings.h"
-#include "text/jinja/python_unicode.h"
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cmath>
 
 namespace tessera::text::jinja {
@@ -357,181 +355,6 @@ std::unique_ptr<Iterator> Object::iterate() {
   return nullptr;
 }
 
-// ---- printing ---------------------------------------------------------------------------------
-
-std::string type_name(const Value& value) {
-  switch (value.kind()) {
-    case Kind::kMissing:
-      return "missing";
-    case Kind::kUndefined:
-      return "Undefined";
-    case Kind::kNone:
-      return "NoneType";
-    case Kind::kBool:
-      return "bool";
-    case Kind::kInt:
-      return "int";
-    case Kind::kFloat:
-      return "float";
-    case Kind::kString:
-      return value.is_markup() ? "Markup" : "str";
-    case Kind::kList:
-      return "list";
-    case Kind::kTuple:
-      return "tuple";
-    case Kind::kDict:
-      return "dict";
-    case Kind::kObject:
-      break;
-  }
-  return value.as_object().type_name();
-}
-
-std::string repr_number(double value) {
-  if (std::isnan(value)) {
-    return "nan";
-  }
-  if (std::isinf(value)) {
-    return value < 0 ? "-inf" : "inf";
-  }
-  char buffer[32];
-  const auto end =
-      std::to_chars(buffer, buffer + sizeof(buffer), value, std::chars_format::scientific).ptr;
-  const std::string text(buffer, end);  // d.ddde+XX, the shortest digits that read back
-  const size_t e = text.find('e');
-  const int exponent = std::stoi(text.substr(e + 1));
-  std::string digits = text.substr(0, e);
-  std::string sign;
-  if (digits[0] == '-') {
-    sign = "-";
-    digits.erase(0, 1);
-  }
-  if (exponent < -4 || exponent >= 16) {
-    return fmt::format("{}{}e{}{:02}", sign, digits, exponent < 0 ? '-' : '+', std::abs(exponent));
-  }
-  if (digits.size() > 1) {
-    digits.erase(1, 1);
-  }
-  if (exponent < 0) {
-    return sign + "0." + std::string(static_cast<size_t>(-exponent - 1), '0') + digits;
-  }
-  const auto whole = static_cast<size_t>(exponent) + 1;
-  if (digits.size() <= whole) {
-    return sign + digits + std::string(whole - digits.size(), '0') + ".0";
-  }
-  return sign + digits.substr(0, whole) + "." + digits.substr(whole);
-}
-
-std::string repr_text(std::string_view text) {
-  const bool use_double =
-      text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos;
-  const char quote = use_double ? '"' : '\'';
-  std::string out(1, quote);
-  int n = 0;
-  for (size_t i = 0; i < text.size(); i += static_cast<size_t>(n)) {
-    const char32_t c = utf8_decode(text.substr(i), &n);
-    if (c == '\\' || c == static_cast<char32_t>(quote)) {
-      out += '\\';
-      out += static_cast<char>(c);
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (c == '\r') {
-      out += "\\r";
-    } else if (c == '\t') {
-      out += "\\t";
-    } else if ((character_flags(c) & kPrintable) != 0) {
-      out.append(text.substr(i, static_cast<size_t>(n)));
-    } else if (c < 0x100) {
-      out += fmt::format("\\x{:02x}", static_cast<uint32_t>(c));
-    } else if (c < 0x10000) {
-      out += fmt::format("\\u{:04x}", static_cast<uint32_t>(c));
-    } else {
-      out += fmt::format("\\U{:08x}", static_cast<uint32_t>(c));
-    }
-  }
-  return out + quote;
-}
-
-namespace {
-
-void append_repr(std::string& out, const Value& value, Budget& budget) {
-  const size_t before = out.size();
-  budget.charge(1);
-  budget.check_stack();
-  const auto join = [&](const List& items, char open, char close) {
-    out += open;
-    for (size_t i = 0; i < items.size(); ++i) {
-      out += i == 0 ? "" : ", ";
-      append_repr(out, items[i], budget);
-    }
-    out += value.is(Kind::kTuple) && items.size() == 1 ? "," : "";
-    out += close;
-  };
-  switch (value.kind()) {
-    case Kind::kMissing:
-    case Kind::kUndefined:
-      out += "Undefined";
-      break;
-    case Kind::kNone:
-      out += "None";
-      break;
-    case Kind::kBool:
-      out += value.as_bool() ? "True" : "False";
-      break;
-    case Kind::kInt:
-      out += std::to_string(value.as_int());
-      break;
-    case Kind::kFloat:
-      out += repr_number(value.as_double());
-      break;
-    case Kind::kString:
-      out += value.is_markup() ? "Markup(" + repr_text(value.as_string()) + ")"
-                               : repr_text(value.as_string());
-      break;
-    case Kind::kList:
-      join(value.items(), '[', ']');
-      return;
-    case Kind::kTuple:
-      join(value.items(), '(', ')');
-      return;
-    case Kind::kDict: {
-      out += '{';
-      const char* separator = "";
-      for (const auto& [key, item] : value.as_dict().entries()) {
-        out += separator;
-        append_repr(out, key, budget);
-        out += ": ";
-        append_repr(out, item, budget);
-        separator = ", ";
-      }
-      out += '}';
-      return;
-    }
-    case Kind::kObject:
-      out += value.as_object().repr(budget);
-      break;
-  }
-  budget.charge((out.size() - before) / 16);
-  if (out.size() > budget.text) {
-    budget.charge_text(out.size());
-  }
-}
-
-}  // namespace
-
-std::string repr(const Value& value, Budget& budget) {
-  std::string out;
-  append_repr(out, value, budget);
-  return out;
-}
-
-std::string to_text(const Value& value, Budget& budget) {
-  if (value.is(Kind::kString)) {
-    return value.as_string();
-  }
-  return value.is(Kind::kUndefined) ? "" : repr(value, budget);
-}
-
 // ---- truth, equality, order -------------------------------------------------------------------
 
 bool truth(const Value& value) {
@@ -590,6 +413,7 @@ bool equal(const Value& a, const Value& b, Budget& budget) {
     case Kind::kNone:
       return true;
     case Kind::kString:
+      budget.charge(std::min(a.as_string().size(), b.as_string().size()) / 64);
       return a.as_string() == b.as_string();
     case Kind::kList:
     case Kind::kTuple: {
@@ -639,6 +463,7 @@ bool compare(const Value& a, Order order, const Value& b, Budget& budget) {
     return decide(compare_numbers(a, b));
   }
   if (a.is(Kind::kString) && b.is(Kind::kString)) {  // UTF-8 sorts as the code points do
+    budget.charge(std::min(a.as_string().size(), b.as_string().size()) / 64);
     const int sign = a.as_string().compare(b.as_string());
     return decide(sign < 0 ? -1 : sign > 0);
   }
@@ -671,6 +496,7 @@ bool contains(const Value& container, const Value& item, Budget& budget) {
     return container.as_string().find(item.as_string()) != std::string::npos;
   }
   if (container.is(Kind::kDict)) {
+    budget.charge(item.is(Kind::kString) ? item.as_string().size() / 64 : 0);
     return container.as_dict().find(item) != nullptr;
   }
   const auto iterator = try_iterate(container);
@@ -688,6 +514,23 @@ bool contains(const Value& container, const Value& item, Budget& budget) {
   }
 }
 
+namespace {
+
+constexpr size_t kMaxKeyParts = 64;  // of a tuple as a key, so that a look-up is cheap
+
+size_t hash_tuple(const Value& value, size_t& parts) {
+  size_t hash = 17;
+  for (const Value& item : value.items()) {
+    if (parts-- == 0) {
+      throw EvalError{ErrorKind::kLimit, fmt::format("a key of more than {} parts", kMaxKeyParts)};
+    }
+    hash = hash * 31 + (item.is(Kind::kTuple) ? hash_tuple(item, parts) : hash_of(item));
+  }
+  return hash;
+}
+
+}  // namespace
+
 size_t hash_of(const Value& value) {
   switch (value.kind()) {
     case Kind::kBool:
@@ -698,11 +541,8 @@ size_t hash_of(const Value& value) {
     case Kind::kString:
       return std::hash<std::string>()(value.as_string());
     case Kind::kTuple: {
-      size_t hash = 17;
-      for (const Value& item : value.items()) {
-        hash = hash * 31 + hash_of(item);
-      }
-      return hash;
+      size_t parts = kMaxKeyParts;
+      return hash_tuple(value, parts);
     }
     case Kind::kList:
     case Kind::kDict:
@@ -794,65 +634,6 @@ List list_of(const Value& value, Budget& budget) {
     out.push_back(std::move(item));
   }
   return out;
-}
-
-// ---- arguments --------------------------------------------------------------------------------
-
-Bound::Bound(std::string_view function,
-             Args args,
-             std::vector<std::string_view> names,
-             size_t required,
-             bool positional_only)
-    : function_(function), names_(std::move(names)), values_(names_.size()) {
-  if (args.positional.size() > names_.size()) {
-    type_error(fmt::format("{}() takes at most {} arguments ({} given)", function_, names_.size(),
-                           args.positional.size()));
-  }
-  for (size_t i = 0; i < args.positional.size(); ++i) {
-    values_[i] = std::move(args.positional[i]);
-  }
-  for (auto& [name, value] : args.named) {
-    const auto found = std::find(names_.begin(), names_.end(), name);
-    if (positional_only || found == names_.end()) {
-      type_error(fmt::format("{}() got an unexpected keyword argument '{}'", function_, name));
-    }
-    Value& slot = values_[static_cast<size_t>(found - names_.begin())];
-    if (!slot.missing()) {
-      type_error(fmt::format("{}() got multiple values for argument '{}'", function_, name));
-    }
-    slot = std::move(value);
-  }
-  for (size_t i = 0; i < required; ++i) {
-    if (values_[i].missing()) {
-      type_error(fmt::format("{}() missing required argument '{}'", function_, names_[i]));
-    }
-  }
-}
-
-int64_t Bound::integer(size_t i, int64_t fallback) const {
-  if (values_[i].missing()) {
-    return fallback;
-  }
-  if (values_[i].is(Kind::kUndefined)) {
-    undefined_error(values_[i]);
-  }
-  if (!values_[i].is_whole()) {
-    type_error(fmt::format("{}(): argument '{}' is '{}', expected an integer", function_, names_[i],
-                           type_name(values_[i])));
-  }
-  return values_[i].as_int();
-}
-
-const std::string& Bound::string(size_t i) const {
-  if (!values_[i].is(Kind::kString)) {
-    type_error(fmt::format("{}(): argument '{}' is '{}', expected a string", function_, names_[i],
-                           type_name(values_[i])));
-  }
-  return values_[i].as_string();
-}
-
-bool Bound::flag(size_t i, bool fallback) const {
-  return values_[i].missing() ? fallback : truth(values_[i]);
 }
 
 }  // namespace tessera::text::jinja
