@@ -22,7 +22,8 @@ using Expr = Builder::Expr;
 constexpr uint64_t kInlineSize = 24;          // a rule this small is copied into its callers
 constexpr uint64_t kUnrollSize = 2048;        // a repetition this small is written out
 constexpr size_t kMaxRuleStates = 1'000'000;  // nondeterministic ones of one automaton
-constexpr size_t kMaxTailStates = 4096;       // beyond, calls at the end stay calls
+constexpr size_t kMaxTailStates = 4096;  // of one automaton: beyond, calls at its end stay calls
+constexpr size_t kMaxAllTailStates = 300'000;  // of all automata that have such copies
 constexpr size_t kMaxTotalStates = 2'000'000;
 constexpr uint32_t kNoAutomaton = 0xFFFFFFFF;
 
@@ -230,6 +231,7 @@ class RuleCompiler {
     virtual ~Labels() = default;
     virtual uint32_t call(uint32_t rule) = 0;
     virtual uint32_t loop(Expr body, uint32_t min, uint32_t max) = 0;
+    size_t tail_states_left = kMaxAllTailStates;
   };
 
   RuleCompiler(const Builder& grammar, const Facts& facts, Labels* labels)
@@ -247,6 +249,9 @@ class RuleCompiler {
       const auto [tail, from] = pending_.back();
       pending_.pop_back();
       build(grammar_.rules()[tail].expr, from, nfa_.final_state());
+    }
+    if (tails_.size() > 1) {
+      labels_->tail_states_left -= std::min(labels_->tail_states_left, nfa_.size());
     }
     return determinize(nfa_, labels_ == nullptr, budget);
   }
@@ -403,7 +408,9 @@ void RuleCompiler::build_call(uint32_t rule, uint32_t from, uint32_t to) {
     build(info.expr, from, to);
     return;
   }
-  if (to == nfa_.final_state() && (tails_.contains(rule) || nfa_.size() < kMaxTailStates)) {
+  if (to == nfa_.final_state() &&
+      (tails_.contains(rule) ||
+       nfa_.size() < std::min(kMaxTailStates, labels_->tail_states_left))) {
     const auto [it, added] = tails_.try_emplace(rule, 0);
     if (added) {
       it->second = nfa_.add_state();

@@ -183,7 +183,8 @@ JsonText::Expr JsonText::quoted(Expr content) {
 
 JsonText::Expr JsonText::canonical_chars(const CharSet& set) {
   std::vector<Expr> spellings = {builder_.chars(set.intersect(unescaped_chars()))};
-  for (const CharSet::Range& range : set.minus(unescaped_chars()).ranges()) {
+  const CharSet escaped = set.minus(unescaped_chars());
+  for (const CharSet::Range& range : escaped.ranges()) {
     for (char32_t c = range.first; c <= range.last; ++c) {
       const std::string text = io::Json(std::string(1, static_cast<char>(c))).dump();
       spellings.push_back(builder_.bytes(std::string_view(text).substr(1, text.size() - 2)));

@@ -299,7 +299,8 @@ TEST(Constrain, AmbiguousGrammarsStayPolynomial) {
   // Catalan many ways to read each text.
   const Grammar sums =
       parse_gbnf("root ::= \"(\" root \")\" root | \"(\" root \")\" | \"x\" root root | \"x\"");
-  EXPECT_TRUE(sums.matches(std::string(200, 'x')));
+  EXPECT_TRUE(sums.matches(std::string(201, 'x')));
+  EXPECT_FALSE(sums.matches(std::string(200, 'x')));  // each x has two parts or none
   EXPECT_FALSE(sums.matches(std::string(200, 'x') + ")"));
   const Grammar stars = parse_gbnf("root ::= (x* x*)* \"!\"\nx ::= \"a\" | \"aa\" | \"a\" \"a\"");
   EXPECT_TRUE(stars.matches(std::string(300, 'a') + "!"));
