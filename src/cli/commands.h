@@ -67,6 +67,12 @@ struct InspectOptions : CommonOptions {
   bool tensors = false;
 };
 
+struct CompressOptions : CommonOptions {
+  std::string model;
+  std::string to;  // "gguf:Q4_K_M"
+  std::string out;
+};
+
 struct TrainOptions : CommonOptions {
   std::string recipe;                  // YAML file; empty: the run folder's own
   std::vector<std::string> overrides;  // key.sub=value
@@ -105,7 +111,7 @@ struct DemoOptions : CommonOptions {
 };
 
 /// Changes when a struct above does: program and library must be of one build.
-constexpr int kCommandsAbi = 5;
+constexpr int kCommandsAbi = 6;
 
 struct TensorCommands {
   int abi;
@@ -113,6 +119,7 @@ struct TensorCommands {
   int (*converse)(const ConverseOptions&);
   int (*forward)(const ForwardOptions&);
   int (*inspect)(const InspectOptions&);
+  int (*compress)(const CompressOptions&);
   int (*train)(const TrainOptions&);
   int (*bench_machine)(const BenchOptions&);
   int (*bench_generate)(const BenchGenerateOptions&);

@@ -107,7 +107,7 @@ const ModelInfo& find_model(const ModelFolder& folder) {
     known.emplace_back(info->architectures.front());
   }
   throw Unsupported("{}: architecture '{}' (model_type '{}') is not known here; known: {}",
-                    (folder.path / "config.json").string(), architecture, type, join(known, ", "));
+                    folder.path.string(), architecture, type, join(known, ", "));
 }
 
 std::shared_ptr<nn::Model> load_model(const ModelFolder& folder, const nn::LoadOptions& options) {

@@ -65,11 +65,9 @@ int run_inspect(const InspectOptions& options) {
     io::Json list = io::Json::array();
     for (const auto& [name, entry] : checkpoint.tensors()) {
       if (options.json) {
-        list.push_back(
-            {{"name", name}, {"dtype", io::dtype_name(entry.dtype)}, {"shape", entry.shape}});
+        list.push_back({{"name", name}, {"dtype", entry.type_name()}, {"shape", entry.shape}});
       } else {
-        std::printf("%-60s %-5s %s\n", name.c_str(),
-                    std::string(io::dtype_name(entry.dtype)).c_str(),
+        std::printf("%-60s %-6s %s\n", name.c_str(), std::string(entry.type_name()).c_str(),
                     shape_text(entry.shape).c_str());
       }
     }
@@ -83,8 +81,8 @@ int run_inspect(const InspectOptions& options) {
   std::map<std::string, int64_t> by_dtype;
   for (const auto& [name, entry] : checkpoint.tensors()) {
     parameters += entry.count();
-    bytes += entry.count() * static_cast<int64_t>(io::dtype_size(entry.dtype));
-    by_dtype[std::string(io::dtype_name(entry.dtype))] += entry.count();
+    bytes += entry.bytes();
+    by_dtype[std::string(entry.type_name())] += entry.count();
   }
   const auto number = [&](const char* key) { return folder.config.value(key, io::Json()); };
   if (options.json) {

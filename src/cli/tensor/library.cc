@@ -7,6 +7,7 @@ int run_generate(const GenerateOptions& options);
 int run_converse(const ConverseOptions& options);
 int run_forward(const ForwardOptions& options);
 int run_inspect(const InspectOptions& options);
+int run_compress(const CompressOptions& options);
 int run_train(const TrainOptions& options);
 int run_bench_machine(const BenchOptions& options);
 int run_bench_generate(const BenchGenerateOptions& options);
@@ -23,6 +24,7 @@ tessera_commands() {
                                     .converse = run_converse,
                                     .forward = run_forward,
                                     .inspect = run_inspect,
+                                    .compress = run_compress,
                                     .train = run_train,
                                     .bench_machine = run_bench_machine,
                                     .bench_generate = run_bench_generate,
