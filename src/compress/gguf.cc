@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/half.h"
+#include "core/log.h"
 #include "core/strings.h"
 #include "io/checkpoint.h"
 #include "models/gguf.h"
@@ -341,6 +342,17 @@ io::GgufFields model_fields(const models::GgufFamily& family,
   return fields;
 }
 
+/// A model without a tokenizer is written as one: its readers are given ids.
+io::GgufFields vocabulary_of(const io::fs::path& folder, int64_t size) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json"}) {
+    if (io::fs::exists(folder / name)) {
+      return text::gguf_tokenizer_fields(folder, size);
+    }
+  }
+  log::warn("{}: no tokenizer in this folder; the file will have none", folder.string());
+  return {{"tokenizer.ggml.model", std::string("none")}};
+}
+
 std::vector<Item> tensor_items(const models::GgufFamily& family,
                                const io::Checkpoint& checkpoint,
                                const Mix& mix,
@@ -435,8 +447,7 @@ void write_gguf(const io::fs::path& in,
   Rotary rope = rotary(folder.config, std::string(family.architecture) + ".", head_dim);
   fields.insert(fields.end(), rope.fields.begin(), rope.fields.end());
   std::move(rope.factors.begin(), rope.factors.end(), std::back_inserter(items));
-  const io::GgufFields vocabulary =
-      text::gguf_tokenizer_fields(folder.path, config.integer("vocab_size"));
+  const io::GgufFields vocabulary = vocabulary_of(folder.path, config.integer("vocab_size"));
   fields.insert(fields.end(), vocabulary.begin(), vocabulary.end());
   std::vector<io::GgufTensor> tensors;
   for (const Item& item : items) {

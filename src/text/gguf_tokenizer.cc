@@ -304,7 +304,8 @@ std::unique_ptr<Tokenizer> load_gguf_tokenizer(const io::fs::path& path) {
   const GgufFile file = io::open_gguf(path);
   const std::string source = path.string();
   const auto model = file.text(key("model"));
-  TESSERA_CHECK(model, NotFound, "{}: the file has no tokenizer (no tokenizer.ggml.model)", source);
+  TESSERA_CHECK(model && *model != "none" && *model != "no_vocab", NotFound,
+                "{}: the file has no tokenizer (tokenizer.ggml.model)", source);
   return with_context("loading the tokenizer of " + source, [&] {
     if (*model == "llama") {
       return make_llama(file, read_vocab(file, source), source);
