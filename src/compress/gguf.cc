@@ -349,7 +349,7 @@ io::GgufFields vocabulary_of(const io::fs::path& folder, int64_t size) {
       return text::gguf_tokenizer_fields(folder, size);
     }
   }
-  log::warn("{}: no tokenizer in this folder; the file will have none", folder.string());
+  log::warning("{}: no tokenizer in this folder; the file will have none", folder.string());
   return {{"tokenizer.ggml.model", std::string("none")}};
 }
 
