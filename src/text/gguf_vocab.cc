@@ -210,6 +210,22 @@ std::string rule_name(const io::fs::path& folder, const Json& file, const Json& 
   return *rule;
 }
 
+/// Whether words are cut as if a space stood before the text.
+bool has_space_prefix(const Json& file, const Json& config) {
+  if (file.empty()) {
+    return member(config, "add_prefix_space") == true;
+  }
+  const Json& pre = member(file, "pre_tokenizer");
+  const Json& parts = member(pre, "pretokenizers");
+  const Json single = Json::array({pre});
+  for (const Json& part : parts.is_array() ? parts : single) {
+    if (member(part, "type") == "ByteLevel" && member(part, "add_prefix_space") != false) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 io::GgufFields gguf_tokenizer_fields(const io::fs::path& folder, int64_t size) {
@@ -235,6 +251,9 @@ io::GgufFields gguf_tokenizer_fields(const io::fs::path& folder, int64_t size) {
     lists.scores.clear();
     add_lists(std::move(lists), fields);
     fields.emplace_back("tokenizer.ggml.merges", merge_lines(folder, file));
+    if (has_space_prefix(file, config)) {
+      fields.emplace_back("tokenizer.ggml.add_space_prefix", true);
+    }
   }
   add_settings(folder, config, *tokenizer, fields);
   return fields;

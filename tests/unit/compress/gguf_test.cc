@@ -65,8 +65,8 @@ INSTANTIATE_TEST_SUITE_P(Goldens,
                                          "llama/mqa_tied_linear_bf16",
                                          "llama/pickle_fp16",
                                          "llama/pickle_shards"),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& item) {
+                           std::string name = item.param;
                            std::replace(name.begin(), name.end(), '/', '_');
                            return name;
                          });

@@ -65,8 +65,8 @@ INSTANTIATE_TEST_SUITE_P(Folders,
                                          "tokenizers_json/gpt2",
                                          "tokenizers_json/gpt2_vocab",
                                          "sentencepiece/anygpt"),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& item) {
+                           std::string name = item.param;
                            std::replace(name.begin(), name.end(), '/', '_');
                            return name;
                          });
