@@ -77,6 +77,12 @@ struct InspectOptions : CommonOptions {
   bool tensors = false;
 };
 
+struct CompressOptions : CommonOptions {
+  std::string model;
+  std::string to;  // "gguf:Q4_K_M"
+  std::string out;
+};
+
 struct TrainOptions : CommonOptions {
   std::string recipe;                  // YAML file; empty: the run folder's own
   std::vector<std::string> overrides;  // key.sub=value
@@ -128,6 +134,7 @@ struct TensorCommands {
   int (*generate)(const GenerateOptions&);
   int (*converse)(const ConverseOptions&);
   int (*forward)(const ForwardOptions&);
+  int (*compress)(const CompressOptions&);
   int (*train)(const TrainOptions&);
   int (*bench_machine)(const BenchOptions&);
   int (*bench_generate)(const BenchGenerateOptions&);

@@ -67,7 +67,7 @@ int run_inspect(const InspectOptions& options) {
       if (options.json) {
         list.push_back({{"name", name}, {"dtype", entry.type_name()}, {"shape", entry.shape}});
       } else {
-        std::printf("%-60s %-5s %s\n", name.c_str(), std::string(entry.type_name()).c_str(),
+        std::printf("%-60s %-6s %s\n", name.c_str(), std::string(entry.type_name()).c_str(),
                     shape_text(entry.shape).c_str());
       }
     }

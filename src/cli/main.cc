@@ -31,6 +31,7 @@ struct Options {
   ConverseOptions converse;
   ForwardOptions forward;
   InspectOptions inspect;
+  CompressOptions compress;
   TrainOptions train;
   BenchOptions bench_machine;
   BenchGenerateOptions bench_generate;
@@ -268,6 +269,25 @@ void add_inspect(CLI::App& app, Options& o) {
   });
 }
 
+void add_compress(CLI::App& app, Options& o) {
+  CLI::App* command = app.add_subcommand("compress", "Write a model in a smaller format");
+  CompressOptions& options = o.compress;
+  add_model(command, options.model, true);
+  command
+      ->add_option("--to", options.to,
+                   "gguf:FORMAT, FORMAT one of F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, "
+                   "Q3_K_S/M/L, Q4_K_S/M, Q5_K_S/M, Q6_K")
+      ->required();
+  command->add_option("-o,--out", options.out, "file to write")->required();
+  command->add_flag("--json", options.json, "machine-readable output");
+  add_tensor_options(command, options);
+  command->footer("Example:\n  tessera compress models/llama --to gguf:Q4_K_M -o llama.gguf");
+  command->final_callback([&o] {
+    require_model(o.compress.model);
+    tensor_commands().compress(o.compress);
+  });
+}
+
 void add_train(CLI::App& app, Options& o) {
   CLI::App* command = app.add_subcommand("train", "Train a model by a recipe");
   TrainOptions& options = o.train;
@@ -484,6 +504,7 @@ int run(int argc, char** argv) {
   add_generate(app, options);
   add_tokenize(app, options);
   add_inspect(app, options);
+  add_compress(app, options);
   add_forward(app, options);
   add_train(app, options);
   add_bench(app, options);

@@ -167,7 +167,7 @@ const ModelSummary& find_summary(const ModelFolder& folder) {
     known.emplace_back(names.front());
   }
   throw Unsupported("{}: architecture '{}' (model_type '{}') is not known here; known: {}",
-                    (folder.path / "config.json").string(), architecture, type, join(known, ", "));
+                    folder.path.string(), architecture, type, join(known, ", "));
 }
 
 }  // namespace tessera::models

@@ -5,13 +5,14 @@
 
 #include "core/error.h"
 #include "core/strings.h"
+#include "text/gguf_vocab.h"
+#include "text/json_fields.h"
 #include "text/sentencepiece.h"
 #include "text/slow_llama.h"
 #include "text/slow_llama_config.h"
 #include "text/tokenizer_json.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace tessera::text {
 namespace {
@@ -273,11 +274,38 @@ std::unique_ptr<Tokenizer> make_gpt2(const GgufFile& file,
 
 }  // namespace
 
+std::optional<std::string> gguf_word_rule(const Json& pre_tokenizer) {
+  std::vector<std::string> patterns;
+  const Json single = Json::array({pre_tokenizer});
+  const Json& list = member(pre_tokenizer, "pretokenizers");
+  for (const Json& part : list.is_array() ? list : single) {
+    const Json& type = member(part, "type");
+    if (type == "Split" && member(member(part, "pattern"), "Regex").is_string()) {
+      patterns.push_back(part["pattern"]["Regex"].get<std::string>());
+    } else if (type == "Digits" && member(part, "individual_digits") == true) {
+      patterns.emplace_back(R"(\p{N})");
+    } else if (type == "ByteLevel") {
+      if (member(part, "use_regex") != false) {  // true where it is absent
+        patterns.emplace_back(kGpt2Pattern);
+      }
+    } else {
+      return std::nullopt;
+    }
+  }
+  for (const WordRule& rule : word_rules()) {
+    if (std::equal(rule.patterns.begin(), rule.patterns.end(), patterns.begin(), patterns.end())) {
+      return std::string(rule.names.front());
+    }
+  }
+  return std::nullopt;
+}
+
 std::unique_ptr<Tokenizer> load_gguf_tokenizer(const io::fs::path& path) {
   const GgufFile file = io::open_gguf(path);
   const std::string source = path.string();
   const auto model = file.text(key("model"));
-  TESSERA_CHECK(model, NotFound, "{}: the file has no tokenizer (no tokenizer.ggml.model)", source);
+  TESSERA_CHECK(model && *model != "none" && *model != "no_vocab", NotFound,
+                "{}: the file has no tokenizer (tokenizer.ggml.model)", source);
   return with_context("loading the tokenizer of " + source, [&] {
     if (*model == "llama") {
       return make_llama(file, read_vocab(file, source), source);

@@ -41,8 +41,8 @@ class Tokenizer {
   virtual bool is_special(int32_t id) const = 0;
 };
 
-/// Opens the tokenizer of a model folder or of a GGUF file. Throws NotFound when the folder has no known tokenizer
-/// file.
+/// Opens the tokenizer of a model folder or of a GGUF file. Throws NotFound when the folder has no
+/// known tokenizer file.
 std::unique_ptr<Tokenizer> load_tokenizer(const io::fs::path& folder);
 
 /// Turns ids that arrive one at a time into text that never ends inside a character.

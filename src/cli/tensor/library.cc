@@ -6,6 +6,7 @@ namespace tessera::cli {
 int run_generate(const GenerateOptions& options);
 int run_converse(const ConverseOptions& options);
 int run_forward(const ForwardOptions& options);
+int run_compress(const CompressOptions& options);
 int run_train(const TrainOptions& options);
 int run_bench_machine(const BenchOptions& options);
 int run_bench_generate(const BenchGenerateOptions& options);
@@ -22,6 +23,7 @@ tessera_commands() {
                                     .generate = run_generate,
                                     .converse = run_converse,
                                     .forward = run_forward,
+                                    .compress = run_compress,
                                     .train = run_train,
                                     .bench_machine = run_bench_machine,
                                     .bench_generate = run_bench_generate,
