@@ -40,7 +40,12 @@ struct Vector {
 
 }  // namespace
 
-const Kernels kAvx2Kernels{Isa::kAvx2, small_linear<Vector, Bf16>, small_linear<Vector, Fp16>,
-                           small_linear<Vector, int8_t>};
+const Kernels kAvx2Kernels{Isa::kAvx2,
+                           small_linear<Vector, Bf16>,
+                           small_linear<Vector, Fp16>,
+                           small_linear<Vector, int8_t>,
+                           small_linear<Vector, float>,
+                           avx2_blocks,
+                           avx2_quantize};
 
 }  // namespace tessera::ops::cpu

@@ -36,7 +36,12 @@ struct Vector {
 
 }  // namespace
 
-const Kernels kAvx512Kernels{Isa::kAvx512, small_linear<Vector, Bf16>, small_linear<Vector, Fp16>,
-                             small_linear<Vector, int8_t>};
+const Kernels kAvx512Kernels{Isa::kAvx512,
+                             small_linear<Vector, Bf16>,
+                             small_linear<Vector, Fp16>,
+                             small_linear<Vector, int8_t>,
+                             small_linear<Vector, float>,
+                             avx512_blocks,
+                             avx512_quantize};
 
 }  // namespace tessera::ops::cpu

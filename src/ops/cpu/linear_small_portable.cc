@@ -43,9 +43,19 @@ struct Vector {
 
 #include "ops/cpu/linear_small_body.h"
 
+// Block formats are dequantised row by row (ops/linear_blocks.cc).
+const BlockKernels* no_blocks(io::BlockFormat) {
+  return nullptr;
+}
+
 }  // namespace
 
-const Kernels kPortableKernels{Isa::kPortable, small_linear<Vector, Bf16>,
-                               small_linear<Vector, Fp16>, small_linear<Vector, int8_t>};
+const Kernels kPortableKernels{Isa::kPortable,
+                               small_linear<Vector, Bf16>,
+                               small_linear<Vector, Fp16>,
+                               small_linear<Vector, int8_t>,
+                               small_linear<Vector, float>,
+                               no_blocks,
+                               nullptr};
 
 }  // namespace tessera::ops::cpu

@@ -28,3 +28,7 @@ inline float widen(Fp16 value) {
 inline float widen(int8_t value) {
   return static_cast<float>(value);
 }
+
+inline float widen(float value) {
+  return value;
+}
