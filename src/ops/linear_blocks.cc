@@ -16,6 +16,7 @@
 #include <ATen/ops/matmul.h>
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 
 namespace tessera::ops {
@@ -152,7 +153,7 @@ void rounded_products(const cpu::Kernels& kernels,
   std::vector<const void*> corrections(weights.size());
   for (const size_t i : chosen) {
     const cpu::BlockKernels* block = kernels.blocks(weights[i].format);
-    if (panels && block->panel != nullptr) {
+    if ((panels && block->panel != nullptr) || block->mins) {
       corrections[i] = rounded.corrections(*block);
     }
   }
@@ -164,11 +165,11 @@ void rounded_products(const cpu::Kernels& kernels,
                                outs[i].size(1),
                                begin,
                                end};
-    if (corrections[i] != nullptr) {
+    if (panels && block->panel != nullptr) {
       const std::unique_ptr<float[]> tile(new float[static_cast<size_t>(32 * view.rows)]);
       block->panel(view, corrections[i], out, tile.get());
     } else {
-      block->dot(view, out);
+      block->dot(view, corrections[i], out);
     }
   });
 }

@@ -219,21 +219,22 @@ struct Q3_K : LargeBlock<110, 4, false, true> {
   }
 };
 
-/// 12 bytes of eight 6-bit scales and eight 6-bit minimums; d and dmin before them.
+/// d, dmin, then 12 bytes of eight 6-bit scales and eight 6-bit minimums: the low 6 bits of bytes
+/// 0-3 and 4-7 are the first four of each; the others have 4 bits in bytes 8-11 (scales low,
+/// minimums high) and 2 bits on top of the former.
 inline ScaleMinHead six_bit_head(const uint8_t* block) {
-  const uint32_t a = load32(block + 4);
-  const uint32_t b = load32(block + 8);
-  const uint32_t c = load32(block + 12);
-  const uint64_t scales =
-      (a & 0x3F3F3F3FU) | static_cast<uint64_t>((c & 0x0F0F0F0FU) | ((a >> 6) & 0x03030303U) << 4)
-                              << 32;
-  const uint64_t mins =
-      (b & 0x3F3F3F3FU) |
-      static_cast<uint64_t>(((c >> 4) & 0x0F0F0F0FU) | ((b >> 6) & 0x03030303U) << 4) << 32;
-  return {_mm256_mul_ps(half_at(block),
-                        floats_of_bytes(_mm_cvtsi64_si128(static_cast<int64_t>(scales)))),
-          _mm256_mul_ps(half_at(block + 2),
-                        floats_of_bytes(_mm_cvtsi64_si128(static_cast<int64_t>(mins))))};
+  const __m128i bytes = load128(block);
+  const __m128i low = _mm_shuffle_epi8(
+      bytes, _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
+  const __m128i high = _mm_shuffle_epi8(
+      bytes, _mm_setr_epi8(-1, -1, -1, -1, 4, 5, 6, 7, -1, -1, -1, -1, 8, 9, 10, 11));
+  const __m128i low_bits =
+      _mm_and_si128(_mm_srlv_epi32(low, _mm_setr_epi32(0, 0, 0, 4)),
+                    _mm_setr_epi32(0x3F3F3F3F, 0x0F0F0F0F, 0x3F3F3F3F, 0x0F0F0F0F));
+  const __m128i high_bits = _mm_and_si128(_mm_srli_epi32(high, 2), _mm_set1_epi8(0x30));
+  const __m128i packed = _mm_or_si128(low_bits, high_bits);  // eight scales, eight minimums
+  return {_mm256_mul_ps(half_at(block), floats_of_bytes(packed)),
+          _mm256_mul_ps(half_at(block + 2), floats_of_bytes(_mm_srli_si128(packed, 8)))};
 }
 
 struct Q4_K : LargeBlock<144, 0, true, false> {

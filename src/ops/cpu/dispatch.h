@@ -52,14 +52,15 @@ struct BlockOutput {
   int64_t end;
 };
 
-/// Kernels of one block format. Rows of W may lie at any address.
+/// Kernels of one block format. Rows of W may lie at any address. `corrections`
+/// [rows, in / (fine ? 16 : 32)] has for each run of codes c of x: int32 −offset·Σc, or, in formats
+/// with minimums, fp32 −scale·Σc.
 struct BlockKernels {
-  /// Reads W once for every few rows of x: best for one to three.
-  void (*dot)(const BlockActivations& x, const BlockOutput& out);
-  /// Unpacks W once into the cache for all rows of x. `tile` holds 32 · x.rows floats.
-  /// `corrections` [rows, in / (fine ? 16 : 32)] has for each run of codes c of x: int32
-  /// −offset·Σc, or, in formats with minimums, fp32 −scale·Σc. Null where the instruction set has
-  /// none.
+  /// Reads W once for every few rows of x: best for one to three. Corrections are read in formats
+  /// with minimums.
+  void (*dot)(const BlockActivations& x, const void* corrections, const BlockOutput& out);
+  /// Unpacks W once into the cache for all rows of x. `tile` holds 32 · x.rows floats. Null where
+  /// the instruction set has none.
   void (*panel)(const BlockActivations& x,
                 const void* corrections,
                 const BlockOutput& out,

@@ -63,7 +63,7 @@ struct Pair {
     } else {
       heads.scale[0] = _mm512_castps256_ps512(first.scale);
       if constexpr (F::kMins) {
-        heads.min[0] = _mm512_castps256_ps512(first.min);
+        heads.min[0] = _mm512_zextps256_ps512(first.min);
       }
     }
   }
@@ -77,6 +77,16 @@ struct Pair {
                                 : _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
       const int first = F::kFine ? 2 * run : run;
       return _mm512_permutexvar_ps(_mm512_add_epi32(order, _mm512_set1_epi32(first)), head[0]);
+    }
+  }
+  template <class F>
+  static Floats add_mins(const Floats (&min)[2], const float* x_sums, Floats sum) {
+    if constexpr (F::kElements == 32) {
+      return fma(min[0], scales(x_sums), sum);
+    } else if constexpr (F::kFine) {
+      return fma(min[0], _mm512_loadu_ps(x_sums), sum);
+    } else {
+      return fma(min[0], _mm512_zextps256_ps512(_mm256_loadu_ps(x_sums)), sum);
     }
   }
   template <class F>

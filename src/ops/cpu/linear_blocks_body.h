@@ -71,6 +71,15 @@ struct Single {
     }
   }
   template <class F>
+  static Floats add_mins(const Floats (&min)[2], const float* x_sums, Floats sum) {
+    if constexpr (F::kElements == 32) {
+      return fma(min[0], scales(x_sums), sum);
+    } else {
+      sum = fma(min[0], _mm256_loadu_ps(x_sums), sum);
+      return F::kFine ? fma(min[1], _mm256_loadu_ps(x_sums + 8), sum) : sum;
+    }
+  }
+  template <class F>
   static Bytes codes(const uint8_t* block, int run) {
     return F::codes(block, run);
   }
@@ -102,12 +111,14 @@ struct Single {
 template <class V, int kOut, int kRows>
 struct DotSums {
   typename V::Floats of[kOut][kRows];
+  typename V::Floats mins[kOut][kRows];  // minimum · −scale·Σ of the activations' codes
 };
 
 /// Where a tile of kOut weight rows × kRows activation rows is.
 struct DotPlace {
   const int8_t* x;        // of the first activation row
   const float* x_scales;  // the same
+  const float* x_sums;    // the same: BlockKernels' corrections, in formats with minimums
   int64_t in;
   const uint8_t* w;  // first weight row
   int64_t row_bytes;
@@ -124,7 +135,6 @@ __attribute__((always_inline)) inline void dot_runs(const DotPlace& at,
                                                     DotSums<V, kOut, kRows>& sums) {
   typename V::Bytes xs[kRows];
   typename V::Floats x_scale[kRows];
-  typename V::Floats x_sum[kRows];
   typename V::Ints start[kRows];
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) {
@@ -134,26 +144,20 @@ __attribute__((always_inline)) inline void dot_runs(const DotPlace& at,
     if constexpr (F::kOffset != 0) {
       start[r] = V::minus(V::dot_constant(F::kOffset, xs[r]));
     }
-    if constexpr (F::kMins) {
-      x_sum[r] = V::mul(V::floats(V::minus(V::dot_constant(1, xs[r]))), x_scale[r]);
-    }
   }
 #pragma GCC unroll 4
   for (int o = 0; o < kOut; ++o) {
     const auto codes = V::template codes<F>(at.w + o * at.row_bytes + bytes, run);
     const auto scale = V::template lanes<F>(heads[o].scale, run);
-    [[maybe_unused]] const auto min = V::template lanes<F>(heads[o].min, run);
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
       const auto product = V::floats(V::template dot<F::kWide>(start[r], codes, xs[r]));
       sums.of[o][r] = V::fma(product, V::mul(scale, x_scale[r]), sums.of[o][r]);
-      if constexpr (F::kMins) {
-        sums.of[o][r] = V::fma(min, x_sum[r], sums.of[o][r]);
-      }
     }
   }
 }
 
+/// A block of each weight row (kRuns blocks of one run).
 template <class V, class F, int kOut, int kRows>
 __attribute__((always_inline)) inline void dot_block(const DotPlace& at,
                                                      int64_t number,
@@ -162,66 +166,79 @@ __attribute__((always_inline)) inline void dot_block(const DotPlace& at,
   Heads<V> heads[kOut];
 #pragma GCC unroll 4
   for (int o = 0; o < kOut; ++o) {
-    const uint8_t* block = at.w + o * at.row_bytes + bytes;
-    V::template read_heads<F>(block, heads[o]);
-    _mm_prefetch(reinterpret_cast<const char*>(block + kOut * at.row_bytes), _MM_HINT_T0);
+    V::template read_heads<F>(at.w + o * at.row_bytes + bytes, heads[o]);
+    if constexpr (F::kMins) {
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        const float* x_sums = at.x_sums + (r * at.in + number) / (F::kFine ? 16 : 32);
+        sums.mins[o][r] = V::template add_mins<F>(heads[o].min, x_sums, sums.mins[o][r]);
+      }
+    }
   }
   if constexpr (F::kElements == 32) {
     dot_runs<V, F, kOut, kRows>(at, number, bytes, 0, heads, sums);
   } else {
 #pragma GCC unroll 8
     for (int run = 0; run < 8; run += V::kRuns) {
-#pragma GCC unroll 4
-      for (int o = 0; o < kOut; ++o) {  // the same place of the next tile, a line at a time
-        const uint8_t* next = at.w + (o + kOut) * at.row_bytes + bytes;
-        _mm_prefetch(reinterpret_cast<const char*>(next + F::kBytes * (run + V::kRuns) / 8),
-                     _MM_HINT_T0);
-      }
       dot_runs<V, F, kOut, kRows>(at, number + 32 * run, bytes, run, heads, sums);
+    }
+  }
+}
+
+template <class V, int kOut, int kRows>
+__attribute__((always_inline)) inline void clear(DotSums<V, kOut, kRows>& sums) {
+#pragma GCC unroll 4
+  for (int o = 0; o < kOut; ++o) {
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      sums.of[o][r] = V::zero();
+      sums.mins[o][r] = V::zero();
+    }
+  }
+}
+
+/// The outputs of a tile. A minimum of a 32-element block is in eight lanes.
+template <class V, class F, int kOut, int kRows>
+__attribute__((always_inline)) inline void add_totals(const DotSums<V, kOut, kRows>& sums,
+                                                      float (&totals)[kOut][kRows]) {
+#pragma GCC unroll 4
+  for (int o = 0; o < kOut; ++o) {
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      totals[o][r] += V::sum(sums.of[o][r]);
+      if constexpr (F::kMins) {
+        totals[o][r] += V::sum(sums.mins[o][r]) * (F::kElements == 32 ? 0.125F : 1.0F);
+      }
     }
   }
 }
 
 template <class V, class F, int kOut, int kRows>
 void dot_tile(const DotPlace& at, float* y, int64_t y_stride) {
-  DotSums<V, kOut, kRows> sums;
-#pragma GCC unroll 4
-  for (int o = 0; o < kOut; ++o) {
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-      sums.of[o][r] = V::zero();
-    }
-  }
   constexpr int64_t kStep = F::kElements == 32 ? 32 * V::kRuns : 256;
   constexpr int64_t kStepBytes = F::kElements == 32 ? F::kBytes * V::kRuns : F::kBytes;
+  DotSums<V, kOut, kRows> sums;
+  clear(sums);
+  // The weight rows of the next tile follow in memory: they are asked for one after the other.
+  const char* next = reinterpret_cast<const char*>(at.w + kOut * at.row_bytes);
   int64_t number = 0;
   int64_t bytes = 0;
   for (; number + kStep <= at.in; number += kStep, bytes += kStepBytes) {
+#pragma GCC unroll 16
+    for (int64_t line = 0; line < kOut * kStepBytes; line += 64) {
+      _mm_prefetch(next + line, _MM_HINT_T0);
+    }
+    next += kOut * kStepBytes;
     dot_block<V, F, kOut, kRows>(at, number, bytes, sums);
   }
-  float totals[kOut][kRows];
-#pragma GCC unroll 4
-  for (int o = 0; o < kOut; ++o) {
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-      totals[o][r] = V::sum(sums.of[o][r]);
-    }
-  }
+  float totals[kOut][kRows] = {};
+  add_totals<V, F, kOut, kRows>(sums, totals);
   if constexpr (V::kRuns == 2 && F::kElements == 32) {
     if (number < at.in) {
-      using Tail = typename V::Tail;
-      DotSums<Tail, kOut, kRows> rest;
-      for (auto& row : rest.of) {
-        for (auto& cell : row) {
-          cell = Tail::zero();
-        }
-      }
-      dot_block<Tail, F, kOut, kRows>(at, number, bytes, rest);
-      for (int o = 0; o < kOut; ++o) {
-        for (int r = 0; r < kRows; ++r) {
-          totals[o][r] += Tail::sum(rest.of[o][r]);
-        }
-      }
+      DotSums<typename V::Tail, kOut, kRows> rest;
+      clear(rest);
+      dot_block<typename V::Tail, F, kOut, kRows>(at, number, bytes, rest);
+      add_totals<typename V::Tail, F, kOut, kRows>(rest, totals);
     }
   }
   for (int o = 0; o < kOut; ++o) {
@@ -232,8 +249,17 @@ void dot_tile(const DotPlace& at, float* y, int64_t y_stride) {
 }
 
 template <class V, class F, int kRows>
-void dot_rows(const BlockActivations& x, int64_t row, const BlockOutput& out) {
-  DotPlace at{x.codes + row * x.in, x.scales + row * x.in / 32, x.in, nullptr, out.row_bytes};
+void dot_rows(const BlockActivations& x,
+              const void* corrections,
+              int64_t row,
+              const BlockOutput& out) {
+  const auto* x_sums = static_cast<const float*>(corrections);
+  DotPlace at{x.codes + row * x.in,
+              x.scales + row * x.in / 32,
+              F::kMins ? x_sums + row * x.in / (F::kFine ? 16 : 32) : nullptr,
+              x.in,
+              nullptr,
+              out.row_bytes};
   float* y = out.y + row * out.y_stride;
   int64_t o = out.begin;
   for (; o + V::kOut <= out.end; o += V::kOut) {
@@ -248,7 +274,7 @@ void dot_rows(const BlockActivations& x, int64_t row, const BlockOutput& out) {
 
 /// Weight rows are taken in blocks that stay in the cache while all activation rows pass over them.
 template <class V, class F>
-void dot_linear(const BlockActivations& x, const BlockOutput& out) {
+void dot_linear(const BlockActivations& x, const void* corrections, const BlockOutput& out) {
   const int64_t block = x.rows <= V::kRows ? out.end - out.begin : 16;
   for (int64_t o = out.begin; o < out.end; o += block) {
     BlockOutput part = out;
@@ -257,16 +283,16 @@ void dot_linear(const BlockActivations& x, const BlockOutput& out) {
     int64_t r = 0;
     if constexpr (V::kRows >= 3) {
       for (; r + 3 <= x.rows; r += 3) {
-        dot_rows<V, F, 3>(x, r, part);
+        dot_rows<V, F, 3>(x, corrections, r, part);
       }
     }
     if constexpr (V::kRows >= 2) {
       for (; r + 2 <= x.rows; r += 2) {
-        dot_rows<V, F, 2>(x, r, part);
+        dot_rows<V, F, 2>(x, corrections, r, part);
       }
     }
     for (; r < x.rows; ++r) {
-      dot_rows<V, F, 1>(x, r, part);
+      dot_rows<V, F, 1>(x, corrections, r, part);
     }
   }
 }
