@@ -87,6 +87,13 @@ struct BenchGenerateOptions : CommonOptions {
   std::string random;  // "1.1b": random weights of that shape instead of a folder
 };
 
+struct BenchLinearOptions : CommonOptions {
+  std::vector<std::string> formats = {"Q4_0", "Q4_K_M", "Q8_0", "BF16"};
+  std::vector<int64_t> rows = {1, 4, 16, 512};
+  bool exact = false;
+  double seconds = 1.0;
+};
+
 struct BenchAny2AnyOptions : CommonOptions {
   std::string model;
   std::string judges;              // folder with scene/, recognizer/, speaker/, music/
@@ -105,7 +112,7 @@ struct DemoOptions : CommonOptions {
 };
 
 /// Changes when a struct above does: program and library must be of one build.
-constexpr int kCommandsAbi = 5;
+constexpr int kCommandsAbi = 6;
 
 struct TensorCommands {
   int abi;
@@ -116,6 +123,7 @@ struct TensorCommands {
   int (*train)(const TrainOptions&);
   int (*bench_machine)(const BenchOptions&);
   int (*bench_generate)(const BenchGenerateOptions&);
+  int (*bench_linear)(const BenchLinearOptions&);
   int (*bench_any2any)(const BenchAny2AnyOptions&);
   int (*demo)(const DemoOptions&);
 };

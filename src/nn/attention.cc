@@ -3,12 +3,12 @@
 #include "nn/attention.h"
 
 #include "core/error.h"
+#include "ops/elementwise.h"
 
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
-#include <ATen/ops/silu.h>
 
 namespace tessera::nn {
 
@@ -157,7 +157,8 @@ GatedMLP::GatedMLP(const Weights& weights,
 }
 
 Tensor GatedMLP::forward(const Tensor& x) const {
-  return tap(*this, down_proj_->forward(at::silu(gate_proj_->forward(x)) * up_proj_->forward(x)));
+  return tap(*this,
+             down_proj_->forward(ops::silu_product(gate_proj_->forward(x), up_proj_->forward(x))));
 }
 
 }  // namespace tessera::nn

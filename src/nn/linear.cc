@@ -4,11 +4,11 @@
 #include "nn/linear.h"
 
 #include "core/error.h"
+#include "ops/elementwise.h"
 #include "ops/linear_small.h"
 
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/rms_norm.h>
 
 namespace tessera::nn {
 
@@ -65,7 +65,7 @@ RMSNorm::RMSNorm(const Weights& weights, int64_t width, double epsilon)
       epsilon_(epsilon) {}
 
 Tensor RMSNorm::forward(const Tensor& x) const {
-  return tap(*this, at::rms_norm(x, {x.size(-1)}, weight_, epsilon_));
+  return tap(*this, ops::rms_norm(x, weight_, epsilon_));
 }
 
 }  // namespace tessera::nn

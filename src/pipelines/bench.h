@@ -6,17 +6,27 @@
 #include "nn/sequence_model.h"
 
 #include <string>
+#include <vector>
 
 namespace tessera::pipelines {
 
 /// Reads and multiplies until `seconds` have passed for each line. Returns
-/// {"read_gb_s", "gflops_fp32", "gops_int8", "threads", "isa"}; reading is over 1 GiB, since caches
-/// are large.
+/// {"read_gb_s", "gflops_fp32", "gops_int8", "gops_int8_peak", "threads", "isa"}: fp32 and int8 by
+/// libtorch's products of matrices, the peak by nothing but int8 dot products in registers. Reading
+/// is over 1 GiB, since caches are large.
 io::Json measure_machine(double seconds);
 
 /// Times a prefill of `prompt` tokens and `generate` greedy steps for `batch` equal sequences.
 /// Returns {"prefill_tok_s", "decode_tok_s", "peak_rss_mb", "weight_mb", …, "share_of_read_peak"}.
 io::Json measure_generation(
     nn::SequenceModel& model, int64_t prompt, int64_t generate, int64_t batch, double read_gb_s);
+
+/// Times the linears of one step of a 1.1 G Llama with random weights in `formats` (block formats,
+/// or Q4_K_M) for `rows` tokens at once. Returns {"machine": …, "linears": [{"format", "rows",
+/// "ms", "tok_s", "gb_s", "share_of_read_peak", "gops", …}]}.
+io::Json measure_linears(const std::vector<std::string>& formats,
+                         const std::vector<int64_t>& rows,
+                         bool exact,
+                         double seconds);
 
 }  // namespace tessera::pipelines

@@ -1,4 +1,4 @@
-// `tessera bench machine` and `tessera bench generate`.
+// `tessera bench machine`, `tessera bench generate` and `tessera bench linear`.
 #include "pipelines/bench.h"
 
 #include "cli/tensor/common.h"
@@ -78,6 +78,29 @@ int run_bench_generate(const BenchGenerateOptions& options) {
     result["model"] = options.random.empty() ? options.model : "random " + options.random;
     result["dtype"] = options.dtype.empty() ? "stored" : options.dtype;
     print(result, options.json);
+  });
+  return 0;
+}
+
+int run_bench_linear(const BenchLinearOptions& options) {
+  translate_torch_errors([&] {
+    prepare(options);
+    const io::Json result =
+        pipelines::measure_linears(options.formats, options.rows, options.exact, options.seconds);
+    if (options.json) {
+      std::printf("%s\n", result.dump().c_str());
+      return;
+    }
+    print(result.at("machine"), false);
+    std::printf("\n%-8s %5s %10s %10s %8s %9s %9s\n", "format", "rows", "ms", "tok/s", "GB/s",
+                "of read", "GOP/s");
+    for (const io::Json& row : result.at("linears")) {
+      std::printf("%-8s %5d %10.2f %10.1f %8.2f %8.0f%% %9.1f\n",
+                  row.at("format").get<std::string>().c_str(), row.at("rows").get<int>(),
+                  row.at("ms").get<double>(), row.at("tok_s").get<double>(),
+                  row.at("gb_s").get<double>(), 100 * row.at("share_of_read_peak").get<double>(),
+                  row.at("gops").get<double>());
+    }
   });
   return 0;
 }

@@ -10,6 +10,7 @@ int run_inspect(const InspectOptions& options);
 int run_train(const TrainOptions& options);
 int run_bench_machine(const BenchOptions& options);
 int run_bench_generate(const BenchGenerateOptions& options);
+int run_bench_linear(const BenchLinearOptions& options);
 int run_bench_any2any(const BenchAny2AnyOptions& options);
 int run_demo(const DemoOptions& options);
 
@@ -26,6 +27,7 @@ tessera_commands() {
                                     .train = run_train,
                                     .bench_machine = run_bench_machine,
                                     .bench_generate = run_bench_generate,
+                                    .bench_linear = run_bench_linear,
                                     .bench_any2any = run_bench_any2any,
                                     .demo = run_demo};
   return &table;

@@ -82,6 +82,13 @@ struct Kernels {
   const BlockKernels* (*blocks)(io::BlockFormat format);
   /// Rounds `count` numbers (a multiple of 32): arrays as in BlockActivations.
   void (*quantize)(const float* x, int64_t count, int8_t* codes, float* scales, int32_t* sums);
+  /// y = x / √(mean(x²) + epsilon) · weight (or without, null) over one row.
+  void (*rms_norm)(const float* x, const float* weight, float* y, int64_t width, float epsilon);
+  /// y = gate · σ(gate) · up; y may be one of the others.
+  void (*silu_product)(const float* gate, const float* up, float* y, int64_t count);
+  /// Multiplies and adds independent int8 products in registers; returns how many operations
+  /// (a product and a sum are two). Null where the instruction set has no such instruction.
+  int64_t (*int8_peak)(int64_t repeats);
 };
 
 /// The table in use. Throws InvalidArgument when TESSERA_CPU_ISA names something unknown or
@@ -95,6 +102,7 @@ std::string_view isa_name(Isa isa);
 // Defined in linear_blocks_<isa>.cc.
 const BlockKernels* avx2_blocks(io::BlockFormat format);
 const BlockKernels* avx512_blocks(io::BlockFormat format);
+int64_t avx512_int8_peak(int64_t repeats);
 void avx2_quantize(const float* x, int64_t count, int8_t* codes, float* scales, int32_t* sums);
 void avx512_quantize(const float* x, int64_t count, int8_t* codes, float* scales, int32_t* sums);
 

@@ -393,6 +393,23 @@ const BlockKernels* avx512_blocks(io::BlockFormat format) {
   return find_blocks(format);
 }
 
+int64_t avx512_int8_peak(int64_t repeats) {
+  const __m512i ones = _mm512_set1_epi8(1);
+  for (int64_t i = 0; i < repeats; ++i) {
+    // The compiler may neither drop nor move these: twelve chains hide the latency.
+    asm volatile(
+        "vpdpbusd %0, %0, %%zmm16\n\tvpdpbusd %0, %0, %%zmm17\n\tvpdpbusd %0, %0, %%zmm18\n\t"
+        "vpdpbusd %0, %0, %%zmm19\n\tvpdpbusd %0, %0, %%zmm20\n\tvpdpbusd %0, %0, %%zmm21\n\t"
+        "vpdpbusd %0, %0, %%zmm22\n\tvpdpbusd %0, %0, %%zmm23\n\tvpdpbusd %0, %0, %%zmm24\n\t"
+        "vpdpbusd %0, %0, %%zmm25\n\tvpdpbusd %0, %0, %%zmm26\n\tvpdpbusd %0, %0, %%zmm27"
+        :
+        : "v"(ones)
+        : "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25",
+          "xmm26", "xmm27");
+  }
+  return repeats * 12 * 64 * 2;
+}
+
 void avx512_quantize(const float* x, int64_t count, int8_t* codes, float* scales, int32_t* sums) {
   quantize_activations(x, count, codes, scales, sums);
 }

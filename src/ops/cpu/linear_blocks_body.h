@@ -157,11 +157,21 @@ __attribute__((always_inline)) inline void dot_runs(const DotPlace& at,
   }
 }
 
-/// A block of each weight row (kRuns blocks of one run).
+/// Asks for the lines that begin in bytes [begin, end) from `next`.
+__attribute__((always_inline)) inline void prefetch_lines(const char* next, int begin, int end) {
+#pragma GCC unroll 16
+  for (int line = (begin + 63) / 64 * 64; line < end; line += 64) {
+    _mm_prefetch(next + line, _MM_HINT_T0);
+  }
+}
+
+/// A block of each weight row (kRuns blocks of one run). Meanwhile as many bytes are asked for from
+/// `next` on, evenly: the processor's own prefetching stops at every page.
 template <class V, class F, int kOut, int kRows>
 __attribute__((always_inline)) inline void dot_block(const DotPlace& at,
                                                      int64_t number,
                                                      int64_t bytes,
+                                                     const char* next,
                                                      DotSums<V, kOut, kRows>& sums) {
   Heads<V> heads[kOut];
 #pragma GCC unroll 4
@@ -176,10 +186,12 @@ __attribute__((always_inline)) inline void dot_block(const DotPlace& at,
     }
   }
   if constexpr (F::kElements == 32) {
+    prefetch_lines(next, 0, kOut * V::kRuns * F::kBytes);
     dot_runs<V, F, kOut, kRows>(at, number, bytes, 0, heads, sums);
   } else {
 #pragma GCC unroll 8
     for (int run = 0; run < 8; run += V::kRuns) {
+      prefetch_lines(next, kOut * F::kBytes * run / 8, kOut * F::kBytes * (run + V::kRuns) / 8);
       dot_runs<V, F, kOut, kRows>(at, number + 32 * run, bytes, run, heads, sums);
     }
   }
@@ -219,17 +231,14 @@ void dot_tile(const DotPlace& at, float* y, int64_t y_stride) {
   constexpr int64_t kStepBytes = F::kElements == 32 ? F::kBytes * V::kRuns : F::kBytes;
   DotSums<V, kOut, kRows> sums;
   clear(sums);
-  // The weight rows of the next tile follow in memory: they are asked for one after the other.
-  const char* next = reinterpret_cast<const char*>(at.w + kOut * at.row_bytes);
+  // The weight rows of the next tile follow in memory; the lead makes up for the time of a request.
+  constexpr int64_t kLead = 1024;
+  const char* next = reinterpret_cast<const char*>(at.w + kOut * at.row_bytes + kLead);
   int64_t number = 0;
   int64_t bytes = 0;
   for (; number + kStep <= at.in; number += kStep, bytes += kStepBytes) {
-#pragma GCC unroll 16
-    for (int64_t line = 0; line < kOut * kStepBytes; line += 64) {
-      _mm_prefetch(next + line, _MM_HINT_T0);
-    }
+    dot_block<V, F, kOut, kRows>(at, number, bytes, next, sums);
     next += kOut * kStepBytes;
-    dot_block<V, F, kOut, kRows>(at, number, bytes, sums);
   }
   float totals[kOut][kRows] = {};
   add_totals<V, F, kOut, kRows>(sums, totals);
@@ -237,7 +246,7 @@ void dot_tile(const DotPlace& at, float* y, int64_t y_stride) {
     if (number < at.in) {
       DotSums<typename V::Tail, kOut, kRows> rest;
       clear(rest);
-      dot_block<typename V::Tail, F, kOut, kRows>(at, number, bytes, rest);
+      dot_block<typename V::Tail, F, kOut, kRows>(at, number, bytes, next, rest);
       add_totals<typename V::Tail, F, kOut, kRows>(rest, totals);
     }
   }
