@@ -284,8 +284,8 @@ TEST_P(BlockKernelsOf, RoundedLinearStaysInItsBound) {
 INSTANTIATE_TEST_SUITE_P(Formats,
                          BlockKernelsOf,
                          testing::ValuesIn(kBlockFormats),
-                         [](const auto& info) {
-                           return std::string(io::block_layout(info.param).name);
+                         [](const auto& format) {
+                           return std::string(io::block_layout(format.param).name);
                          });
 
 TEST(QuantizeActivations, EqualsPlainArithmetic) {
