@@ -149,17 +149,25 @@ __attribute__((always_inline)) inline void transpose(__m512i (&v)[16]) {
 /// 16 weight rows at the same place.
 struct Lines {
   const uint8_t* of[16];
+  const char* next;  // what is asked for meanwhile, line after line: the rows of the next panel
 };
 
-/// Codes of up to 64 numbers of 16 rows, from `run` of the blocks at `bytes`.
+/// Codes of 64 (or 32) numbers of 16 rows, from `run` of the blocks at `bytes`.
 template <class F, bool kWhole>
-__attribute__((always_inline)) inline void unpack_codes(
-    const Lines& lines, int64_t bytes, int run, int64_t ahead, uint8_t* out) {
+__attribute__((always_inline)) inline void unpack_codes(Lines& lines,
+                                                        int64_t bytes,
+                                                        int run,
+                                                        uint8_t* out) {
+  constexpr int kStepBytes = 16 * F::kBytes * (kWhole ? 64 : 32) / F::kElements;
+#pragma GCC unroll 20
+  for (int line = 0; line < kStepBytes; line += 64) {
+    _mm_prefetch(lines.next + line, _MM_HINT_T1);
+  }
+  lines.next += kStepBytes;
   __m512i v[16];
 #pragma GCC unroll 16
   for (int r = 0; r < 16; ++r) {
     const uint8_t* block = lines.of[r] + bytes;
-    _mm_prefetch(reinterpret_cast<const char*>(block + F::kBytes * run / 8 + ahead), _MM_HINT_T0);
     v[r] = kWhole ? Pair::codes<F>(block, run) : _mm512_zextsi256_si512(F::codes(block, run));
   }
   transpose(v);
@@ -220,11 +228,9 @@ void unpack_large_scales(const Lines& lines, int64_t bytes, float* scales, float
   }
 }
 
-/// 16 weight rows of `count` numbers into their half of the panel. `ahead`: bytes to what is read
-/// next.
+/// 16 weight rows of `count` numbers into their half of the panel.
 template <class F>
-void unpack_lines(
-    const Lines& lines, int64_t count, int64_t ahead, uint8_t* codes, float* scales, float* mins) {
+void unpack_lines(Lines& lines, int64_t count, uint8_t* codes, float* scales, float* mins) {
   if constexpr (F::kElements == 32) {
     int64_t run = 0;
     for (; run < count / 32; ++run) {
@@ -233,10 +239,10 @@ void unpack_lines(
     }
     run = 0;
     for (; run + 2 <= count / 32; run += 2) {
-      unpack_codes<F, true>(lines, run * F::kBytes, 0, ahead, codes + run * 32 * kPanelRows);
+      unpack_codes<F, true>(lines, run * F::kBytes, 0, codes + run * 32 * kPanelRows);
     }
     if (run < count / 32) {
-      unpack_codes<F, false>(lines, run * F::kBytes, 0, ahead, codes + run * 32 * kPanelRows);
+      unpack_codes<F, false>(lines, run * F::kBytes, 0, codes + run * 32 * kPanelRows);
     }
   } else {
     for (int64_t block = 0; block < count / 256; ++block) {
@@ -244,7 +250,7 @@ void unpack_lines(
       unpack_large_scales<F>(lines, block * F::kBytes, scales + scale, mins + scale);
 #pragma GCC unroll 4
       for (int run = 0; run < 8; run += 2) {
-        unpack_codes<F, true>(lines, block * F::kBytes, run, ahead,
+        unpack_codes<F, true>(lines, block * F::kBytes, run,
                               codes + (block * 256 + run * 32) * kPanelRows);
       }
     }
@@ -253,15 +259,20 @@ void unpack_lines(
 
 /// `count` numbers of `rows` ≤ 32 weight rows from w on; rows that are not there repeat the last.
 template <class F>
-void unpack_panel(
-    const uint8_t* w, int64_t row_bytes, int64_t rows, int64_t count, int64_t ahead, Panel& panel) {
+void unpack_panel(const uint8_t* w,
+                  int64_t row_bytes,
+                  int64_t rows,
+                  int64_t count,
+                  const uint8_t* next,
+                  Panel& panel) {
+  Lines lines;
+  lines.next = reinterpret_cast<const char*>(next);
   for (int64_t half = 0; half < 2; ++half) {
-    Lines lines;
     for (int64_t r = 0; r < 16; ++r) {
       const int64_t row = half * 16 + r;
       lines.of[r] = w + (row < rows ? row : rows - 1) * row_bytes;
     }
-    unpack_lines<F>(lines, count, ahead, panel.codes + half * 64, panel.scales + half * 16,
+    unpack_lines<F>(lines, count, panel.codes + half * 64, panel.scales + half * 16,
                     panel.mins + half * 16);
   }
 }
@@ -294,6 +305,10 @@ void multiply(const Panel& panel, int64_t count, const TilePlace& at, bool first
       part[r][1] = part[r][0];
     }
     const int8_t* x = at.x + run * kRun;
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {  // the next rows
+      _mm_prefetch(reinterpret_cast<const char*>(x + (kRows + r) * at.in), _MM_HINT_T0);
+    }
 #pragma GCC unroll 8
     for (int i = 0; i < kRun / 4; ++i, codes += 4 * kPanelRows) {
       const __m512i low = _mm512_load_si512(codes);
@@ -352,7 +367,6 @@ void panel_linear(const BlockActivations& x,
                   const BlockOutput& out,
                   float* tile) {
   constexpr int64_t kRun = F::kFine ? 16 : 32;
-  constexpr int64_t kChunkBytes = kPanelNumbers / F::kElements * F::kBytes;
   const auto* corrected = static_cast<const int32_t*>(corrections);
   const int64_t tiles = (x.rows + kTileRows - 1) / kTileRows;
   Panel panel;
@@ -362,9 +376,8 @@ void panel_linear(const BlockActivations& x,
     for (int64_t k = 0; k < x.in; k += kPanelNumbers) {
       const int64_t count = x.in - k < kPanelNumbers ? x.in - k : kPanelNumbers;
       const int64_t bytes = k / F::kElements * F::kBytes;
-      const bool last = k + kPanelNumbers >= x.in;
-      unpack_panel<F>(w + bytes, out.row_bytes, width, count,
-                      last ? kPanelRows * out.row_bytes - bytes : kChunkBytes, panel);
+      const uint8_t* next = w + kPanelRows * (out.row_bytes + bytes);
+      unpack_panel<F>(w + bytes, out.row_bytes, width, count, next, panel);
       for (int64_t t = 0; t < tiles; ++t) {  // tiles of nearly equal height
         const int64_t row = t * x.rows / tiles;
         const TilePlace at{x.codes + row * x.in + k, x.scales + (row * x.in + k) / 32,
