@@ -9,7 +9,7 @@ DESTDIR ?=
 FUZZ_SECONDS ?= 300
 PROGRAM := build/release/tessera
 
-.PHONY: help demo build test bench format check lint size parity fuzz install uninstall setup setup-gpu clean
+.PHONY: help demo build test bench peers format check lint size parity fuzz install uninstall setup setup-gpu clean
 
 help:  ## this list
 	@echo "tessera: text, pictures, speech and music as tokens of one sequence"
@@ -27,6 +27,11 @@ test:  ## every test that needs no GPU; the last lines are the summary
 
 bench: build  ## measure this machine, and what tessera does on it
 	@bench/run.py
+
+peers:  ## build llama.cpp in the cache and measure beside it
+	@tools/setup.sh demo
+	@$(MAKE) --no-print-directory build
+	@bench/peers/llama_cpp.sh
 
 format:  ## format the C++ sources
 	@tools/setup.sh format

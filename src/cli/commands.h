@@ -103,6 +103,13 @@ struct BenchGenerateOptions : CommonOptions {
   std::string random;  // "1.1b": random weights of that shape instead of a folder
 };
 
+struct BenchLinearOptions : CommonOptions {
+  std::vector<std::string> formats = {"Q4_0", "Q4_K_M", "Q8_0", "BF16"};
+  std::vector<int64_t> rows = {1, 4, 16, 512};
+  bool exact = false;
+  double seconds = 1.0;
+};
+
 struct BenchAny2AnyOptions : CommonOptions {
   std::string model;
   std::string judges;              // folder with scene/, recognizer/, speaker/, music/
@@ -139,6 +146,7 @@ struct TensorCommands {
   int (*bench_machine)(const BenchOptions&);
   int (*bench_generate)(const BenchGenerateOptions&);
   int (*bench_codec)(const BenchCodecOptions&);
+  int (*bench_linear)(const BenchLinearOptions&);
   int (*bench_any2any)(const BenchAny2AnyOptions&);
   int (*demo)(const DemoOptions&);
 };

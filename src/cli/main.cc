@@ -36,6 +36,7 @@ struct Options {
   BenchOptions bench_machine;
   BenchGenerateOptions bench_generate;
   BenchCodecOptions bench_codec;
+  BenchLinearOptions bench_linear;
   BenchAny2AnyOptions bench_any2any;
   CommonOptions doctor;
   DemoOptions demo;
@@ -324,6 +325,28 @@ void add_train(CLI::App& app, Options& o) {
   });
 }
 
+void add_bench_linear(CLI::App& bench, Options& o) {
+  CLI::App* command = bench.add_subcommand(
+      "linear", "Linears of a 1.1 G Llama alone, by weight format and number of tokens");
+  BenchLinearOptions& options = o.bench_linear;
+  command->add_option("--formats", options.formats, "GGUF block formats, or Q4_K_M")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--rows", options.rows, "tokens at once")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_flag("--exact", options.exact, "fp32 activations instead of int8 ones");
+  command->add_option("--seconds", options.seconds, "time for each measurement")
+      ->capture_default_str();
+  command->add_flag("--json", options.json, "JSON");
+  add_tensor_options(command, options);
+  command->footer(
+      "Examples:\n  tessera bench linear\n"
+      "  tessera bench linear --formats Q4_K,Q6_K --rows 1,2,3,4,8,16 --json");
+  command->final_callback([&o] { tensor_commands().bench_linear(o.bench_linear); });
+}
+
 void add_bench_any2any(CLI::App& bench, Options& o) {
   CLI::App* command = bench.add_subcommand(
       "any2any", "What replies hold, for every pair of text, picture, speech and music");
@@ -429,6 +452,7 @@ void add_bench(CLI::App& app, Options& o) {
     tensor_commands().bench_generate(o.bench_generate);
   });
   add_bench_codec(*bench, o);
+  add_bench_linear(*bench, o);
   add_bench_any2any(*bench, o);
 }
 

@@ -4,6 +4,7 @@
 #include "nn/attention.h"
 
 #include "core/error.h"
+#include "ops/elementwise.h"
 
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/arange.h>
@@ -303,7 +304,9 @@ Tensor GatedMLP::forward(const Tensor& x) const {
     gate = gate_proj_->forward(x);
     up = up_proj_->forward(x);
   }
-  return tap(*this, down_proj_->forward(activate(gate, activation_) * up));
+  const Tensor product = activation_ == Activation::kSilu ? ops::silu_product(gate, up)
+                                                          : activate(gate, activation_) * up;
+  return tap(*this, down_proj_->forward(product));
 }
 
 }  // namespace tessera::nn

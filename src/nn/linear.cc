@@ -1,11 +1,13 @@
 // On the CPU: fp32 weights go to libtorch's GEMM; bf16, fp16 and int8 weights go to
 // ops::linear_small for up to 16 rows (bound by memory: it reads the stored bytes once) and
-// otherwise are widened tile by tile, as rows of blocks are. On CUDA the weight's dtype is the
-// activation dtype.
+// otherwise are widened tile by tile; rows of blocks go to ops::linear_blocks. On CUDA the weight's
+// dtype is the activation dtype.
 #include "nn/linear.h"
 
 #include "core/error.h"
 #include "ops/block_rows.h"
+#include "ops/elementwise.h"
+#include "ops/linear_blocks.h"
 #include "ops/linear_small.h"
 
 #include <ATen/ops/embedding.h>
@@ -40,7 +42,7 @@ Linear::Linear(const Weights& weights, const Embedding& table)
 
 Tensor Linear::product(const Tensor& x) const {
   if (blocks_) {
-    const Tensor y = ops::linear_block_rows(x, weight_, *blocks_);
+    const Tensor y = ops::linear_blocks(x, weight_, *blocks_, /*exact=*/false);
     return bias_.defined() ? y + bias_ : y;
   }
   if (!weight_.is_cpu() || weight_.scalar_type() == x.scalar_type()) {
@@ -88,7 +90,7 @@ Tensor RMSNorm::forward(const Tensor& x) const {
     return tap(*this,
                at::rms_norm(x.to(at::kFloat), {x.size(-1)}, factor, epsilon_).to(x.scalar_type()));
   }
-  return tap(*this, at::rms_norm(x, {x.size(-1)}, weight_, epsilon_));
+  return tap(*this, ops::rms_norm(x, weight_, epsilon_));
 }
 
 }  // namespace tessera::nn

@@ -1,12 +1,10 @@
-// A tile of rows is dequantised into a buffer that stays in cache and multiplied by libtorch's
-// GEMM.
+// Rows are dequantised by the scalar reference, shared out over the threads.
 #include "ops/block_rows.h"
 
 #include "core/error.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/matmul.h>
 
 #include <algorithm>
 #include <vector>
@@ -14,8 +12,6 @@
 namespace tessera::ops {
 namespace {
 
-// 64 rows × 4096 columns of fp32 is 1 MB, an L2 cache.
-constexpr int64_t kTileBytes = int64_t{1} << 20;
 // Below this many numbers a second thread costs more than it saves.
 constexpr int64_t kNumbersPerThread = int64_t{1} << 14;
 
@@ -54,30 +50,6 @@ at::Tensor dequantize_rows(const at::Tensor& blocks, io::BlockFormat format) {
     dequantize_into(blocks.contiguous(), format, 0, out.view({-1, shape.back()}));
   }
   return out;
-}
-
-at::Tensor linear_block_rows(const at::Tensor& x,
-                             const at::Tensor& blocks,
-                             io::BlockFormat format) {
-  const int64_t in = row_numbers(blocks, format);
-  TESSERA_CHECK(blocks.dim() == 2 && blocks.is_contiguous() && x.scalar_type() == at::kFloat &&
-                    x.dim() >= 1 && x.size(-1) == in,
-                InvalidArgument, "linear: x must be fp32 [..., {}], got {} [..., {}]", in,
-                c10::toString(x.scalar_type()), x.dim() > 0 ? x.size(-1) : 0);
-  const int64_t out = blocks.size(0);
-  std::vector<int64_t> shape = x.sizes().vec();
-  shape.back() = out;
-  const at::Tensor flat = x.reshape({-1, in});
-  const at::Tensor y = at::empty({flat.size(0), out}, x.options());
-  const int64_t tile = std::max<int64_t>(64, kTileBytes / (in * 4) / 64 * 64);
-  const at::Tensor buffer = at::empty({std::min(tile, out), in}, at::kFloat);
-  for (int64_t o = 0; o < out; o += tile) {
-    const int64_t count = std::min(tile, out - o);
-    const at::Tensor wide = buffer.narrow(0, 0, count);
-    dequantize_into(blocks, format, o, wide);
-    y.narrow(1, o, count).copy_(at::matmul(flat, wide.t()));
-  }
-  return y.view(shape);
 }
 
 }  // namespace tessera::ops

@@ -57,6 +57,24 @@ double read_speed(double seconds) {
   return static_cast<double>(count) * 8 / time / 1e9;
 }
 
+/// Integer operations a second that the processor can do at most; 0 where there is no kernel.
+double int8_peak(double seconds) {
+  const auto kernel = ops::cpu::kernels().int8_peak;
+  if (kernel == nullptr) {
+    return 0;
+  }
+  constexpr int64_t kRepeats = 20000;
+  const int64_t threads = at::get_num_threads();
+  const double time = best_time(seconds, [&] {
+    at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        kernel(kRepeats);
+      }
+    });
+  });
+  return static_cast<double>(kernel(kRepeats) * threads) / time;
+}
+
 }  // namespace
 
 io::Json measure_machine(double seconds) {
@@ -69,11 +87,9 @@ io::Json measure_machine(double seconds) {
   const at::Tensor qa = at::randint(-127, 127, {kSize, kSize}, at::kChar);
   const at::Tensor qb = at::randint(-127, 127, {kSize, kSize}, at::kChar);
   const double int8 = best_time(seconds, [&] { at::_int_mm(qa, qb); });
-  return {{"read_gb_s", read_speed(seconds)},
-          {"gflops_fp32", flops / fp32 / 1e9},
-          {"gops_int8", flops / int8 / 1e9},
-          {"threads", at::get_num_threads()},
-          {"isa", ops::cpu::isa_name(ops::cpu::kernels().isa)}};
+  return {{"read_gb_s", read_speed(seconds)}, {"gflops_fp32", flops / fp32 / 1e9},
+          {"gops_int8", flops / int8 / 1e9},  {"gops_int8_peak", int8_peak(seconds) / 1e9},
+          {"threads", at::get_num_threads()}, {"isa", ops::cpu::isa_name(ops::cpu::kernels().isa)}};
 }
 
 io::Json measure_generation(

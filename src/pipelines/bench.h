@@ -7,12 +7,14 @@
 #include "nn/sequence_model.h"
 
 #include <string>
+#include <vector>
 
 namespace tessera::pipelines {
 
 /// Reads and multiplies until `seconds` have passed for each line. Returns
-/// {"read_gb_s", "gflops_fp32", "gops_int8", "threads", "isa"}; reading is over 1 GiB, since caches
-/// are large.
+/// {"read_gb_s", "gflops_fp32", "gops_int8", "gops_int8_peak", "threads", "isa"}: fp32 and int8 by
+/// libtorch's products of matrices, the peak by nothing but int8 dot products in registers. Reading
+/// is over 1 GiB, since caches are large.
 io::Json measure_machine(double seconds);
 
 /// Times a prefill of `prompt` tokens and `generate` greedy steps for `batch` equal sequences.
@@ -24,5 +26,13 @@ io::Json measure_generation(
 /// "decode_x_realtime", "first_audio_ms"} for `seconds` of it, the last one from the codes of 0.1 s
 /// to their samples in a stream. Pictures: {"encode_ms", "decode_ms"} of one.
 io::Json measure_codec(const nn::Codec& codec, double seconds);
+
+/// Times the linears of one step of a 1.1 G Llama with random weights in `formats` (block formats,
+/// or Q4_K_M) for `rows` tokens at once. Returns {"machine": …, "linears": [{"format", "rows",
+/// "ms", "tok_s", "gb_s", "share_of_read_peak", "gops", …}]}.
+io::Json measure_linears(const std::vector<std::string>& formats,
+                         const std::vector<int64_t>& rows,
+                         bool exact,
+                         double seconds);
 
 }  // namespace tessera::pipelines

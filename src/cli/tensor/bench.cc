@@ -1,4 +1,4 @@
-// `tessera bench machine`, `generate` and `codec`.
+// `tessera bench machine`, `generate`, `linear` and `codec`.
 #include "pipelines/bench.h"
 
 #include "cli/tensor/common.h"
@@ -93,6 +93,29 @@ int run_bench_codec(const BenchCodecOptions& options) {
     io::Json result = pipelines::measure_codec(*codec, options.seconds);
     result["model"] = options.model;
     print(result, options.json);
+  });
+  return 0;
+}
+
+int run_bench_linear(const BenchLinearOptions& options) {
+  translate_torch_errors([&] {
+    prepare(options);
+    const io::Json result =
+        pipelines::measure_linears(options.formats, options.rows, options.exact, options.seconds);
+    if (options.json) {
+      std::printf("%s\n", result.dump().c_str());
+      return;
+    }
+    print(result.at("machine"), false);
+    std::printf("\n%-8s %5s %10s %10s %8s %9s %9s\n", "format", "rows", "ms", "tok/s", "GB/s",
+                "of read", "GOP/s");
+    for (const io::Json& row : result.at("linears")) {
+      std::printf("%-8s %5d %10.2f %10.1f %8.2f %8.0f%% %9.1f\n",
+                  row.at("format").get<std::string>().c_str(), row.at("rows").get<int>(),
+                  row.at("ms").get<double>(), row.at("tok_s").get<double>(),
+                  row.at("gb_s").get<double>(), 100 * row.at("share_of_read_peak").get<double>(),
+                  row.at("gops").get<double>());
+    }
   });
   return 0;
 }

@@ -11,6 +11,7 @@ int run_train(const TrainOptions& options);
 int run_bench_machine(const BenchOptions& options);
 int run_bench_generate(const BenchGenerateOptions& options);
 int run_bench_codec(const BenchCodecOptions& options);
+int run_bench_linear(const BenchLinearOptions& options);
 int run_bench_any2any(const BenchAny2AnyOptions& options);
 int run_demo(const DemoOptions& options);
 
@@ -28,6 +29,7 @@ tessera_commands() {
                                     .bench_machine = run_bench_machine,
                                     .bench_generate = run_bench_generate,
                                     .bench_codec = run_bench_codec,
+                                    .bench_linear = run_bench_linear,
                                     .bench_any2any = run_bench_any2any,
                                     .demo = run_demo};
   return &table;

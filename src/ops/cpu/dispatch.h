@@ -2,6 +2,8 @@
 // one named by TESSERA_CPU_ISA=portable|avx2|avx512. Only plain pointers cross this border.
 #pragma once
 
+#include "io/block_format.h"
+
 #include <cstdint>
 #include <string_view>
 
@@ -31,11 +33,62 @@ struct Fp16 {
   uint16_t bits;
 };
 
+/// Activations rounded to int8 with one scale for each 32 numbers; in is a multiple of 32.
+struct BlockActivations {
+  const int8_t* codes;  // [rows, in]
+  const float* scales;  // [rows, in / 32]
+  const int32_t* sums;  // [rows, in / 16] sums of the codes
+  int64_t rows;
+  int64_t in;
+};
+
+/// Output rows [begin, end) of y = x Wᵀ, y with row stride y_stride. W is at w, `row_bytes` a row.
+struct BlockOutput {
+  const uint8_t* w;
+  int64_t row_bytes;
+  float* y;
+  int64_t y_stride;
+  int64_t begin;
+  int64_t end;
+};
+
+/// Kernels of one block format. Rows of W may lie at any address. `corrections`
+/// [rows, in / (fine ? 16 : 32)] has for each run of codes c of x: int32 −offset·Σc, or, in formats
+/// with minimums, fp32 −scale·Σc.
+struct BlockKernels {
+  /// Reads W once for every few rows of x: best for one to three. Corrections are read in formats
+  /// with minimums.
+  void (*dot)(const BlockActivations& x, const void* corrections, const BlockOutput& out);
+  /// Unpacks W once into the cache for all rows of x. `tile` holds 32 · x.rows floats. Null where
+  /// the instruction set has none.
+  void (*panel)(const BlockActivations& x,
+                const void* corrections,
+                const BlockOutput& out,
+                float* tile);
+  /// io::dequantize of `count` numbers.
+  void (*dequantize)(const uint8_t* w, int64_t count, float* out);
+  int offset;  // what is taken from the unsigned codes
+  bool mins;   // numbers are scale · code − min
+  bool fine;   // one scale for 16 numbers; otherwise for 32
+};
+
 struct Kernels {
   Isa isa;
   SmallLinear<Bf16> linear_bf16;
   SmallLinear<Fp16> linear_fp16;
   SmallLinear<int8_t> linear_int8;
+  SmallLinear<float> linear_fp32;
+  /// Kernels of a block format; null where the instruction set has none.
+  const BlockKernels* (*blocks)(io::BlockFormat format);
+  /// Rounds `count` numbers (a multiple of 32): arrays as in BlockActivations.
+  void (*quantize)(const float* x, int64_t count, int8_t* codes, float* scales, int32_t* sums);
+  /// y = x / √(mean(x²) + epsilon) · weight (or without, null) over one row.
+  void (*rms_norm)(const float* x, const float* weight, float* y, int64_t width, float epsilon);
+  /// y = gate · σ(gate) · up; y may be one of the others.
+  void (*silu_product)(const float* gate, const float* up, float* y, int64_t count);
+  /// Multiplies and adds independent int8 products in registers; returns how many operations
+  /// (a product and a sum are two). Null where the instruction set has no such instruction.
+  int64_t (*int8_peak)(int64_t repeats);
 };
 
 /// The table in use. Throws InvalidArgument when TESSERA_CPU_ISA names something unknown or
@@ -45,6 +98,13 @@ const Kernels& kernels();
 /// them).
 const Kernels* kernels_of(Isa isa);
 std::string_view isa_name(Isa isa);
+
+// Defined in linear_blocks_<isa>.cc.
+const BlockKernels* avx2_blocks(io::BlockFormat format);
+const BlockKernels* avx512_blocks(io::BlockFormat format);
+int64_t avx512_int8_peak(int64_t repeats);
+void avx2_quantize(const float* x, int64_t count, int8_t* codes, float* scales, int32_t* sums);
+void avx512_quantize(const float* x, int64_t count, int8_t* codes, float* scales, int32_t* sums);
 
 // One for each object file; defined in linear_small_<isa>.cc.
 extern const Kernels kPortableKernels;

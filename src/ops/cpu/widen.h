@@ -1,5 +1,5 @@
-// Scalar widening of stored weights to fp32; included inside each kernel file's anonymous
-// namespace.
+// Scalar widening of stored weights to fp32, and constants of the vector code; included inside each
+// kernel file's anonymous namespace.
 
 inline float widen(Bf16 value) {
   const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
@@ -28,3 +28,14 @@ inline float widen(Fp16 value) {
 inline float widen(int8_t value) {
   return static_cast<float>(value);
 }
+
+inline float widen(float value) {
+  return value;
+}
+
+[[maybe_unused]] constexpr float kLog2E = 1.44269504F;
+// 2^x = Σ (x ln 2)^k / k! for |x| ≤ ½, highest power first: the next term is below 6e-9.
+constexpr int kPowerTerms = 8;
+[[maybe_unused]] constexpr float kPower2[kPowerTerms] = {
+    1.52527338e-05F, 0.000154035304F, 0.00133335581F, 0.00961812911F,
+    0.0555041087F,   0.240226507F,    0.693147181F,   1.0F};
