@@ -24,8 +24,18 @@ nn::GenerationOptions TextCompleter::defaults() const {
 Completion TextCompleter::complete(std::string_view prompt,
                                    nn::GenerationOptions options,
                                    const TextCallback& on_text) {
-  const std::vector<int32_t> encoded = tokenizer_->encode(prompt);
-  std::vector<int64_t> ids(encoded.begin(), encoded.end());
+  return complete(tokenizer_->encode(prompt), std::move(options), on_text);
+}
+
+Completion TextCompleter::complete(std::vector<int32_t> prompt,
+                                   nn::GenerationOptions options,
+                                   const TextCallback& on_text,
+                                   const std::function<bool()>& go_on) {
+  const std::vector<int64_t> ids(prompt.begin(), prompt.end());
+  for (const int64_t id : ids) {
+    TESSERA_CHECK(id >= 0 && id < model_->vocab_size(), InvalidArgument,
+                  "the prompt has the id {}, the model {} ids", id, model_->vocab_size());
+  }
   TESSERA_CHECK(!ids.empty(), InvalidArgument, "the prompt is empty; give some text");
   const int64_t context = model_->max_positions();
   const auto length = static_cast<int64_t>(ids.size());
@@ -38,7 +48,7 @@ Completion TextCompleter::complete(std::string_view prompt,
   if (cut) {
     options.max_new_tokens = context - length;
   }
-  text::StreamDecoder decoder(*tokenizer_, encoded, /*skip_special=*/true);
+  text::StreamDecoder decoder(*tokenizer_, prompt, /*skip_special=*/true);
   const auto start = std::chrono::steady_clock::now();
   auto first = start;
   const auto on_token = [&](int64_t, int64_t id) {
@@ -48,7 +58,8 @@ Completion TextCompleter::complete(std::string_view prompt,
     result.ids.push_back(id);
     const std::string piece = decoder.push(static_cast<int32_t>(id));
     result.text += piece;
-    return piece.empty() || !on_text || on_text(piece);
+    const bool wanted = piece.empty() || !on_text || on_text(piece);
+    return (!go_on || go_on()) && wanted;
   };
   const c10::InferenceMode inference;
   nn::generate(*model_, at::tensor(ids, at::kLong).unsqueeze(0).to(model_->device()), {}, options,

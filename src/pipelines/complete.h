@@ -36,6 +36,16 @@ class TextCompleter {
   Completion complete(std::string_view prompt,
                       nn::GenerationOptions options,
                       const TextCallback& on_text = {});
+  /// The same for ids, which must be of the vocabulary. `go_on` is asked after every token; false
+  /// stops the generation.
+  Completion complete(std::vector<int32_t> prompt,
+                      nn::GenerationOptions options,
+                      const TextCallback& on_text = {},
+                      const std::function<bool()>& go_on = {});
+
+  const text::Tokenizer& tokenizer() const { return *tokenizer_; }
+  /// Longest sequence in tokens; 0 = no limit.
+  int64_t context() const { return model_->max_positions(); }
 
  private:
   models::ModelFolder folder_;
