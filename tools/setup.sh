@@ -24,7 +24,7 @@ packages="" wheels=""
 for goal in "$@"; do
   case $goal in
     demo) packages+=" $build_packages"; wheels+=" cpu" ;;
-    test) packages+=" $build_packages libgtest-dev libgmock-dev fonts-noto-color-emoji espeak-ng flite"; wheels+=" cpu" ;;
+    test) packages+=" $build_packages libgtest-dev libgmock-dev fonts-noto-color-emoji espeak-ng flite python3"; wheels+=" cpu" ;;
     format) packages+=" clang-format-14 python3" ;;
     lint) packages+=" $build_packages clang-tidy-14"; wheels+=" cpu" ;;
     parity) packages+=" python3 python3-venv" ;;
