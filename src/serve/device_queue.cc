@@ -77,9 +77,10 @@ Backend::Handle DeviceQueue::submit(GenerationRequest request,
   {
     const std::lock_guard lock(mutex_);
     // A request that nothing runs before does not wait.
-    if (waiting_.size() >= capacity_ && (running_ != nullptr || !waiting_.empty())) {
-      const double wait = mean_seconds_ * static_cast<double>(waiting_.size() + 1) / 2;
-      throw Busy(waiting_.size(), static_cast<int>(std::clamp(std::ceil(wait), 1.0, 60.0)));
+    const size_t before = waiting();
+    if (before >= capacity_ && (running_ != nullptr || before > 0)) {
+      const double wait = mean_seconds_ * static_cast<double>(before + 1) / 2;
+      throw Busy(before, static_cast<int>(std::clamp(std::ceil(wait), 1.0, 60.0)));
     }
     handle = next_++;
     job->handle = handle;
@@ -98,15 +99,22 @@ void DeviceQueue::cancel(Handle handle) {
   const auto found = std::find_if(waiting_.begin(), waiting_.end(),
                                   [&](const auto& job) { return job->handle == handle; });
   if (found != waiting_.end()) {
+    // It gives its place and its media up at once; its listener hears of it when the device is
+    // free.
     (*found)->cancelled = true;
-    std::rotate(waiting_.begin(), found, found + 1);  // gives its place up at once
-    wake_.notify_one();
+    (*found)->request = {};
+    std::rotate(waiting_.begin(), found, found + 1);
   }
 }
 
 BackendLoad DeviceQueue::load() const {
   const std::lock_guard lock(mutex_);
-  return {.running = running_ != nullptr ? size_t{1} : size_t{0}, .waiting = waiting_.size()};
+  return {.running = running_ != nullptr ? size_t{1} : size_t{0}, .waiting = waiting()};
+}
+
+size_t DeviceQueue::waiting() const {
+  return static_cast<size_t>(std::count_if(waiting_.begin(), waiting_.end(),
+                                           [](const auto& job) { return !job->cancelled; }));
 }
 
 std::vector<int32_t> DeviceQueue::tokenize(std::string_view text, bool add_special) const {

@@ -50,6 +50,7 @@ class DeviceQueue : public Backend {
   struct Job;
   void work();
   void run(Job& job);
+  size_t waiting() const;  // those that were not cancelled; under the mutex
 
   std::unique_ptr<Engine> engine_;
   const size_t capacity_;

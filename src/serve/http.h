@@ -50,6 +50,8 @@ class Exchange {
   virtual ~Exchange() = default;
 
   virtual const HttpRequest& request() const = 0;
+  /// Its body, which is then gone from request(). The handler alone may call this.
+  virtual std::string take_body() = 0;
 
   /// The whole answer. Later answers are ignored.
   virtual void respond(HttpResponse response) = 0;

@@ -86,6 +86,7 @@ class ConnectionExchange : public Exchange {
   }
 
   const HttpRequest& request() const override { return request_; }
+  std::string take_body() override { return std::exchange(request_.body, {}); }
 
   void respond(HttpResponse response) override {
     const std::lock_guard lock(mutex_);

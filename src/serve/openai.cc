@@ -207,11 +207,11 @@ void OpenAiService::Impl::generate(const std::shared_ptr<Exchange>& exchange, Ro
   const HttpRequest& request = exchange->request();
   if (id == RouteId::kTranscription) {
     TranscriptionCall call =
-        parse_transcription(request.header("content-type"), request.body, context);
+        parse_transcription(request.header("content-type"), exchange->take_body(), context);
     check_model(call.model, card);
     return answer_transcription(exchange, tools, std::move(call));
   }
-  const io::Json body = JsonFields::parse_body(request.body);
+  const io::Json body = JsonFields::parse_body(exchange->take_body());
   check_model(JsonFields(body).text("model").value_or(""), card);
   if (id == RouteId::kChat) {
     answer_chat(exchange, tools, parse_chat(body, context));

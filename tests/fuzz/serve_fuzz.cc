@@ -43,8 +43,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   card.input = {Modality::kText, Modality::kImage, Modality::kSpeech, Modality::kMusic};
   card.output = card.input;
   card.voices = {"Sally"};
-  const serve::RequestContext context{
-      card, {.pixels = 1 << 16, .seconds = 2}, [](const std::string&) { return std::nullopt; }};
+  const serve::RequestContext context{card,
+                                      {.pixels = 1 << 16, .seconds = 2, .items = 8, .folder = {}},
+                                      [](const std::string&) { return std::nullopt; }};
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
   try {
     parse(data[0], text, context);
