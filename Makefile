@@ -9,11 +9,11 @@ DESTDIR ?=
 FUZZ_SECONDS ?= 300
 PROGRAM := build/release/tessera
 
-.PHONY: help demo build test bench peers format check lint size parity fuzz install uninstall setup setup-gpu clean
+.PHONY: help demo build test e2e bench peers format check lint size parity fuzz install uninstall setup setup-gpu clean
 
 help:  ## this list
 	@echo "tessera: text, pictures, speech and music as tokens of one sequence"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build  ## set up, build, and show what works on bundled files
 	@$(PROGRAM) demo
@@ -24,6 +24,12 @@ build:  ## set up and build build/release/tessera
 
 test:  ## every test that needs no GPU; the last lines are the summary
 	@tools/test.sh
+
+e2e: build  ## the server with the real openai package (fetched into build/e2e)
+	@tools/setup.sh parity
+	@[ -x build/e2e/bin/python ] || python3 -m venv build/e2e
+	@build/e2e/bin/python -c 'import openai' 2>/dev/null || build/e2e/bin/pip install -q openai
+	@build/e2e/bin/python tests/e2e/openai_client.py $(PROGRAM) models/tessera-mini
 
 bench: build  ## measure this machine, and what tessera does on it
 	@bench/run.py

@@ -27,13 +27,13 @@ target_link_libraries(tessera_torch INTERFACE ${TESSERA_LIBTORCH}/lib/libtorch_c
   ${TESSERA_LIBTORCH}/lib/libc10.so ${TESSERA_LIBTORCH}/lib/libgomp.so.1)
 
 set(tensor_sources)
-foreach(room ops nn models pipelines train compress serve cli/tensor)
+foreach(room ops nn models pipelines train compress serve/tensor cli/tensor)
   file(GLOB_RECURSE found CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${room}/*.cc)
   list(APPEND tensor_sources ${found})
 endforeach()
 list(FILTER tensor_sources EXCLUDE REGEX "src/train/world/|/cuda/|src/models/(catalog|gguf).cc|src/cli/tensor/library.cc")
 add_library(tessera_tensor STATIC ${tensor_sources})
-target_link_libraries(tessera_tensor PUBLIC tessera_catalog tessera_world tessera_text tessera_torch PkgConfig::YAML)
+target_link_libraries(tessera_tensor PUBLIC tessera_catalog tessera_world tessera_serve tessera_text tessera_torch PkgConfig::YAML)
 target_precompile_headers(tessera_tensor PRIVATE <torch/nn/module.h>)
 
 # CPU kernels: one object file an instruction set, chosen once at start-up (ops/cpu/dispatch.cc).

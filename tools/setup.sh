@@ -14,7 +14,7 @@ log=$here/../build/setup.log
 
 build_packages="g++ cmake ninja-build ccache pkg-config libfmt-dev nlohmann-json3-dev libcli11-dev libyaml-cpp-dev
   libpcre2-dev libutf8proc-dev zlib1g-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libavformat-dev libavcodec-dev libavutil-dev
-  libswresample-dev libavdevice-dev"
+  libswresample-dev libavdevice-dev libboost1.81-dev"
 fetch_packages="ca-certificates python3 python3-pip"
 
 die() { echo "set-up: $*" >&2; exit 1; }
@@ -24,7 +24,7 @@ packages="" wheels=""
 for goal in "$@"; do
   case $goal in
     demo) packages+=" $build_packages"; wheels+=" cpu" ;;
-    test) packages+=" $build_packages libgtest-dev libgmock-dev fonts-noto-color-emoji espeak-ng flite"; wheels+=" cpu" ;;
+    test) packages+=" $build_packages libgtest-dev libgmock-dev fonts-noto-color-emoji espeak-ng flite python3"; wheels+=" cpu" ;;
     format) packages+=" clang-format-14 python3" ;;
     lint) packages+=" $build_packages clang-tidy-14"; wheels+=" cpu" ;;
     parity) packages+=" python3 python3-venv" ;;

@@ -128,13 +128,27 @@ struct BenchCodecOptions : CommonOptions {
   double seconds = 10;  // of sound
 };
 
+struct ServeOptions : CommonOptions {
+  std::string model;
+  std::string name;  // what clients call it; empty: the folder's name
+  std::string host = "127.0.0.1";
+  int port = 8080;                    // 0: any free one
+  std::vector<std::string> api_keys;  // empty: open to all
+  std::string api_key_file;           // one key a line
+  std::string cors;                   // "*" or an origin; empty: none
+  std::string media_folder;           // file:// URLs below it are read; empty: none are
+  std::string metrics_prefix = "tessera_";
+  int64_t queue = 64;     // requests that may wait
+  int64_t max_body = 64;  // MB
+};
+
 struct DemoOptions : CommonOptions {
   std::string data;         // folder with models/, examples/ (default: beside the program)
   std::string out = "out";  // where the demo writes
 };
 
 /// Changes when a struct above does: program and library must be of one build.
-constexpr int kCommandsAbi = 6;
+constexpr int kCommandsAbi = 7;
 
 struct TensorCommands {
   int abi;
@@ -148,6 +162,7 @@ struct TensorCommands {
   int (*bench_codec)(const BenchCodecOptions&);
   int (*bench_linear)(const BenchLinearOptions&);
   int (*bench_any2any)(const BenchAny2AnyOptions&);
+  int (*serve)(const ServeOptions&);
   int (*demo)(const DemoOptions&);
 };
 

@@ -39,6 +39,7 @@ struct Options {
   BenchLinearOptions bench_linear;
   BenchAny2AnyOptions bench_any2any;
   CommonOptions doctor;
+  ServeOptions serve;
   DemoOptions demo;
 };
 
@@ -463,6 +464,62 @@ void add_doctor(CLI::App& app, Options& o) {
   command->final_callback([&o] { run_doctor(o.doctor); });
 }
 
+void add_serve(CLI::App& app, Options& o) {
+  CLI::App* command = app.add_subcommand(
+      "serve", "Serve a model over HTTP, as OpenAI's clients expect, with a page");
+  ServeOptions& options = o.serve;
+  add_model(command, options.model, true);
+  command->add_option("--name", options.name, "what clients call it (default: the folder's name)")
+      ->envname("TESSERA_NAME");
+  command->add_option("--host", options.host, "address to listen on; 0.0.0.0 = all")
+      ->envname("TESSERA_HOST")
+      ->capture_default_str();
+  command->add_option("--port", options.port, "port; 0 = any free one, which is printed")
+      ->envname("TESSERA_PORT")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 65535));
+  command->add_option("--api-key", options.api_keys, "key that clients must send; may repeat")
+      ->envname("TESSERA_API_KEY")
+      ->allow_extra_args(false);
+  command->add_option("--api-key-file", options.api_key_file, "file with one key a line")
+      ->envname("TESSERA_API_KEY_FILE");
+  command->add_option("--cors", options.cors, "origin whose pages may use it; * = all")
+      ->envname("TESSERA_CORS");
+  command->add_option("--media-folder", options.media_folder, "read file:// URLs below this folder")
+      ->envname("TESSERA_MEDIA_FOLDER");
+  command->add_option("--queue", options.queue, "requests that may wait; more get 429")
+      ->envname("TESSERA_QUEUE")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 100000));
+  command->add_option("--max-body", options.max_body, "largest request in MB")
+      ->envname("TESSERA_MAX_BODY")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
+  command->add_option("--metrics-prefix", options.metrics_prefix, "of /metrics: tessera_ or vllm:")
+      ->envname("TESSERA_METRICS_PREFIX")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"tessera_", "vllm:"}));
+  add_tensor_options(command, options);
+  command->footer(
+      "The model: the bundled one unless given. Ctrl-C or SIGTERM ends after the answers under "
+      "way,\n"
+      "a second one at once. docs/server.md has the protocol.\n"
+      "Examples:\n"
+      "  tessera serve\n"
+      "  tessera serve models/llama --host 0.0.0.0 --port 8000 --api-key-file keys.txt\n"
+      "  curl localhost:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", "
+      "\"content\": \"Hello\"}]}'");
+  command->final_callback([&o] {
+    if (o.serve.model.empty()) {
+      o.serve.model = data_folder() + "/models/tessera-mini";
+      TESSERA_CHECK(std::filesystem::exists(o.serve.model), NotFound,
+                    "{}: the bundled model is not here; pass a folder with -m FOLDER",
+                    o.serve.model);
+    }
+    tensor_commands().serve(o.serve);
+  });
+}
+
 void add_demo(CLI::App& app, Options& o) {
   CLI::App* command = app.add_subcommand("demo", "A tour of what works here, on bundled files");
   command->add_option("--data", o.demo.data, "folder with examples/ (default: beside the program)");
@@ -532,6 +589,7 @@ int run(int argc, char** argv) {
   add_forward(app, options);
   add_train(app, options);
   add_bench(app, options);
+  add_serve(app, options);
   add_doctor(app, options);
   add_demo(app, options);
   try {

@@ -102,10 +102,14 @@ nn::GenerationOptions TextCompleter::defaults() const {
   return nn::GenerationOptions::from_configs(folder_.config, folder_.generation_config, true);
 }
 
-TextCompleter::Prompt TextCompleter::prepare(std::string_view prompt,
+TextCompleter::Prompt TextCompleter::prepare(std::vector<int32_t> prompt,
                                              nn::GenerationOptions& options) const {
-  Prompt result{.encoded = tokenizer_->encode(prompt), .ids = {}, .cut = false};
+  Prompt result{.encoded = std::move(prompt), .ids = {}, .cut = false};
   const std::vector<int64_t> ids(result.encoded.begin(), result.encoded.end());
+  for (const int64_t id : ids) {
+    TESSERA_CHECK(id >= 0 && id < model_->vocab_size(), InvalidArgument,
+                  "the prompt has the id {}, the model {} ids", id, model_->vocab_size());
+  }
   TESSERA_CHECK(!ids.empty(), InvalidArgument, "the prompt is empty; give some text");
   const int64_t context = model_->max_positions();
   const auto length = static_cast<int64_t>(ids.size());
@@ -124,12 +128,20 @@ Completion TextCompleter::complete(std::string_view prompt,
                                    nn::GenerationOptions options,
                                    const TextCallback& on_text,
                                    const CompletionOptions& extra) {
-  const Prompt input = prepare(prompt, options);
+  return complete(tokenizer_->encode(prompt), std::move(options), on_text, {}, extra);
+}
+
+Completion TextCompleter::complete(std::vector<int32_t> prompt,
+                                   nn::GenerationOptions options,
+                                   const TextCallback& on_text,
+                                   const std::function<bool()>& go_on,
+                                   const CompletionOptions& extra) {
+  const Prompt input = prepare(std::move(prompt), options);
   Continuation reply(*tokenizer_, input.encoded, extra, on_text);
   reply.ask(options);
   const c10::InferenceMode inference;
   nn::generate(*model_, input.ids, {}, options,
-               [&](int64_t, int64_t id) { return reply.push(id); });
+               [&](int64_t, int64_t id) { return reply.push(id) && (!go_on || go_on()); });
   return reply.finish(options, input.cut);
 }
 
@@ -147,7 +159,7 @@ void TextCompleter::complete_all(std::span<const std::string> prompts,
   int64_t longest = 0;
   for (const std::string& prompt : prompts) {
     nn::GenerationOptions own = options;
-    Prompt input = prepare(prompt, own);
+    Prompt input = prepare(tokenizer_->encode(prompt), own);
     longest = std::max(longest, input.ids.size(1) + own.max_new_tokens);
     std::vector<int32_t> encoded = input.encoded;
     jobs.push_back(std::make_unique<Job>(
@@ -173,7 +185,7 @@ std::vector<Completion> TextCompleter::search(std::string_view prompt,
                                               nn::GenerationOptions options,
                                               const nn::BeamOptions& beams,
                                               const CompletionOptions& extra) {
-  const Prompt input = prepare(prompt, options);
+  const Prompt input = prepare(tokenizer_->encode(prompt), options);
   const c10::InferenceMode inference;
   const auto start = std::chrono::steady_clock::now();
   const nn::BeamResult found = nn::beam_search(*model_, input.ids, {}, options, beams);

@@ -50,6 +50,13 @@ class TextCompleter {
                       nn::GenerationOptions options,
                       const TextCallback& on_text = {},
                       const CompletionOptions& extra = {});
+  /// The same for ids, which must be of the vocabulary. `go_on` is asked after every token; false
+  /// stops the generation.
+  Completion complete(std::vector<int32_t> prompt,
+                      nn::GenerationOptions options,
+                      const TextCallback& on_text,
+                      const std::function<bool()>& go_on,
+                      const CompletionOptions& extra = {});
   /// Many prompts, up to `batch` of them at a time through one engine; each gets what it would get
   /// alone. `done` is called with a prompt's place as soon as it is through. Throws as above,
   /// before anything runs, and Unsupported for models that cannot run many sequences at once.
@@ -64,13 +71,17 @@ class TextCompleter {
                                  const nn::BeamOptions& beams,
                                  const CompletionOptions& extra = {});
 
+  const text::Tokenizer& tokenizer() const { return *tokenizer_; }
+  /// Longest sequence in tokens; 0 = no limit.
+  int64_t context() const { return model_->max_positions(); }
+
  private:
   struct Prompt {
     std::vector<int32_t> encoded;
     Tensor ids;  // i64 [1, T] on the model's device
     bool cut;    // the context leaves less room than was asked for
   };
-  Prompt prepare(std::string_view prompt, nn::GenerationOptions& options) const;
+  Prompt prepare(std::vector<int32_t> prompt, nn::GenerationOptions& options) const;
 
   models::ModelFolder folder_;
   std::shared_ptr<nn::SequenceModel> model_;

@@ -21,7 +21,7 @@ says() { grep -q -- "$1" "$work/$2" || fail "no '$1' on $2: $(head -n 3 "$work/$
 silent() { [ ! -s "$work/$1" ] || fail "$1 should be empty: $(head -n 3 "$work/$1")"; }
 
 expect 0 --help; says 'generate' out; silent err
-for command in converse generate tokenize inspect forward bench doctor demo train; do
+for command in converse generate tokenize inspect forward bench doctor demo train serve; do
   expect 0 "$command" --help; says 'Usage' out
 done
 expect 0 --version; says 'tessera [0-9]' out

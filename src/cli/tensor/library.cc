@@ -13,6 +13,7 @@ int run_bench_generate(const BenchGenerateOptions& options);
 int run_bench_codec(const BenchCodecOptions& options);
 int run_bench_linear(const BenchLinearOptions& options);
 int run_bench_any2any(const BenchAny2AnyOptions& options);
+int run_serve(const ServeOptions& options);
 int run_demo(const DemoOptions& options);
 
 }  // namespace tessera::cli
@@ -31,6 +32,7 @@ tessera_commands() {
                                     .bench_codec = run_bench_codec,
                                     .bench_linear = run_bench_linear,
                                     .bench_any2any = run_bench_any2any,
+                                    .serve = run_serve,
                                     .demo = run_demo};
   return &table;
 }

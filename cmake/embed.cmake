@@ -1,0 +1,20 @@
+# Writes a C++ file that holds every file below FOLDER: cmake -DFOLDER=… -DOUT=… -P embed.cmake
+file(GLOB_RECURSE files RELATIVE ${FOLDER} ${FOLDER}/*)
+list(SORT files)
+set(arrays "")
+set(rows "")
+set(index 0)
+foreach(file IN LISTS files)
+  file(READ ${FOLDER}/${file} hex HEX)
+  file(SHA256 ${FOLDER}/${file} hash)
+  string(SUBSTRING ${hash} 0 16 tag)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  string(REGEX REPLACE "(................................................................................)" "\\1\n" bytes "${bytes}")
+  # A byte behind the end, so that empty files make an array too.
+  string(APPEND arrays "constexpr unsigned char kFile${index}[] = {\n${bytes}0};\n")
+  string(APPEND rows "    {\"${file}\", {reinterpret_cast<const char*>(kFile${index}), sizeof(kFile${index}) - 1}, \"\\\"${tag}\\\"\"},\n")
+  math(EXPR index "${index} + 1")
+endforeach()
+file(WRITE ${OUT}.new "// Made by cmake/embed.cmake.\n#include \"serve/web_files.h\"\n\nnamespace tessera::serve {\nnamespace {\n\n${arrays}\n"
+  "const WebFile kFiles[] = {\n${rows}};\n\n}  // namespace\n\nstd::span<const WebFile> web_files() {\n  return kFiles;\n}\n\n}  // namespace tessera::serve\n")
+file(RENAME ${OUT}.new ${OUT})

@@ -1,0 +1,124 @@
+// What the server asks of a model: typed requests in, events out. Nothing below this line knows of
+// HTTP or JSON, so that a scheduler that batches requests can take the place of the queue and its
+// thread (device_queue.h).
+#pragma once
+
+#include "core/error.h"
+#include "core/message.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace tessera::serve {
+
+/// What a model can do, as /v1/models tells it.
+struct ModelCard {
+  std::string id;    // its name for clients
+  std::string kind;  // "any-to-any", "text"
+  std::vector<Modality> input, output;
+  bool chat = false;                // conversations
+  bool completion = false;          // bare prompts
+  bool min_p = false;               // takes Sampling::min_p
+  bool repetition = false;          // takes Sampling::repetition_penalty
+  std::vector<std::string> voices;  // of speech, by name
+  int64_t context = 0;              // tokens; 0: no limit
+
+  bool takes(Modality modality) const;
+  bool makes(Modality modality) const;
+};
+
+/// How tokens are drawn; what is unset is the model's own.
+struct Sampling {
+  std::optional<double> temperature, top_p, min_p, repetition_penalty, guidance;
+  std::optional<int64_t> top_k;
+  uint64_t seed = 0;
+};
+
+/// A conversation to be answered.
+struct ChatTask {
+  std::vector<Message> messages;
+  std::optional<Modality> to;  // what the reply must hold; kText: text alone; unset: anything
+};
+
+/// A prompt to be continued: text, or ids.
+struct CompletionTask {
+  std::string text;
+  std::vector<int32_t> ids;  // used when not empty
+};
+
+struct GenerationRequest {
+  std::variant<ChatTask, CompletionTask> task;
+  Sampling sampling;
+  int64_t max_new_tokens = 0;  // 0: as much as there is room for
+  bool stream_sound = false;   // sound is wanted in chunks as it is made
+};
+
+/// How a generation ended.
+struct Outcome {
+  std::optional<Error> error;  // then nothing else here counts
+  std::string reason;          // "stop", "length", "context", "interrupted"
+  int64_t prompt_tokens = 0;
+  int64_t new_tokens = 0;
+  size_t forgotten = 0;  // oldest messages that no longer fitted
+  double queue_seconds = 0;
+  double prefill_seconds = 0;
+  double decode_seconds = 0;
+};
+
+/// Hears what is generated, in order, on the backend's thread: do not block. `done` comes exactly
+/// once and last.
+class GenerationListener {
+ public:
+  virtual ~GenerationListener() = default;
+  /// A piece of text; never ends inside a character.
+  virtual void on_text(std::string_view piece) = 0;
+  /// Sound as it comes, when stream_sound is set; chunks laid end to end equal the part.
+  virtual void on_sound(Modality modality, const Audio& chunk) = 0;
+  /// A finished medium.
+  virtual void on_part(const Part& part) = 0;
+  virtual void on_done(const Outcome& outcome) = 0;
+};
+
+/// Too many requests are waiting.
+class Busy : public Error {
+ public:
+  Busy(size_t waiting, int retry_seconds);
+  int retry_seconds() const { return retry_seconds_; }
+
+ private:
+  int retry_seconds_;
+};
+
+struct BackendLoad {
+  size_t running = 0;
+  size_t waiting = 0;
+};
+
+/// One model. Thread-safe.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual const ModelCard& card() const = 0;
+
+  using Handle = uint64_t;
+  /// Takes a request. Throws Busy when the queue is full; every other trouble goes to on_done.
+  virtual Handle submit(GenerationRequest request,
+                        std::shared_ptr<GenerationListener> listener) = 0;
+  /// Ends a request soon, between two tokens; its listener still gets on_done. Unknown handles are
+  /// ignored.
+  virtual void cancel(Handle handle) = 0;
+  virtual BackendLoad load() const = 0;
+
+  virtual std::vector<int32_t> tokenize(std::string_view text, bool add_special) const = 0;
+  /// Throws InvalidArgument for ids that there are not.
+  virtual std::string detokenize(std::span<const int32_t> ids) const = 0;
+};
+
+}  // namespace tessera::serve

@@ -1,0 +1,68 @@
+// A bounded queue before one thread that drives a model, one request after the other.
+#pragma once
+
+#include "serve/backend.h"
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <span>
+#include <thread>
+
+namespace tessera::serve {
+
+/// What drives a model, from one thread at a time (the tokenizer: from any).
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual const ModelCard& card() const = 0;
+  /// Generates, asking `go_on` after every token; false ends it with "interrupted". Errors leave as
+  /// exceptions.
+  virtual Outcome run(const GenerationRequest& request,
+                      GenerationListener& listener,
+                      const std::function<bool()>& go_on) = 0;
+  virtual std::vector<int32_t> tokenize(std::string_view text, bool add_special) const = 0;
+  virtual std::string detokenize(std::span<const int32_t> ids) const = 0;
+};
+
+/// What the queue tells about its work, for metrics; any may be left empty. On the device thread.
+struct QueueObserver {
+  std::function<void(double seconds)> on_first_token;  // since submit
+  std::function<void(double seconds)> on_next_token;   // since the token before
+};
+
+class DeviceQueue : public Backend {
+ public:
+  /// At most `capacity` requests wait besides the one that runs.
+  DeviceQueue(std::unique_ptr<Engine> engine, size_t capacity, QueueObserver observer = {});
+  /// Ends what runs and answers what waits with "interrupted".
+  ~DeviceQueue() override;
+
+  const ModelCard& card() const override { return engine_->card(); }
+  Handle submit(GenerationRequest request, std::shared_ptr<GenerationListener> listener) override;
+  void cancel(Handle handle) override;
+  BackendLoad load() const override;
+  std::vector<int32_t> tokenize(std::string_view text, bool add_special) const override;
+  std::string detokenize(std::span<const int32_t> ids) const override;
+
+ private:
+  struct Job;
+  void work();
+  void run(Job& job);
+  size_t waiting() const;  // those that were not cancelled; under the mutex
+
+  std::unique_ptr<Engine> engine_;
+  const size_t capacity_;
+  const QueueObserver observer_;
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Job>> waiting_;
+  std::shared_ptr<Job> running_;
+  Handle next_ = 1;
+  bool ending_ = false;
+  double mean_seconds_ = 1;  // of a request, for Retry-After
+  std::thread thread_;       // last: starts when all else is there
+};
+
+}  // namespace tessera::serve

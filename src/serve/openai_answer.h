@@ -1,0 +1,124 @@
+// What the answers of all routes share: one or more generations for one exchange, with
+// cancellation, errors and metrics.
+#pragma once
+
+#include "io/json.h"
+#include "serve/api_error.h"
+#include "serve/backend.h"
+#include "serve/http.h"
+#include "serve/metrics.h"
+#include "serve/openai_requests.h"
+
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tessera::serve {
+
+/// Sounds of the newest answers by their ids.
+class SoundMemory {
+ public:
+  void put(const std::string& id, Audio audio);
+  std::optional<Audio> find(const std::string& id) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::deque<std::pair<std::string, Audio>> sounds_;
+  size_t bytes_ = 0;
+};
+
+/// "chatcmpl-" and 24 random letters and digits.
+std::string make_id(std::string_view prefix);
+int64_t unix_time();
+/// One line; broken UTF-8 becomes U+FFFD.
+std::string dump(const io::OrderedJson& json);
+
+/// What an answer works with.
+struct AnswerTools {
+  Backend& backend;
+  Metrics& metrics;
+  SoundMemory& sounds;
+};
+
+class Answer : public std::enable_shared_from_this<Answer> {
+ public:
+  Answer(std::shared_ptr<Exchange> exchange, AnswerTools tools)
+      : exchange_(std::move(exchange)), tools_(std::move(tools)) {}
+  virtual ~Answer() = default;
+
+  /// Submits all of them, or answers 429.
+  void start(std::vector<GenerationRequest> requests);
+
+ protected:
+  // Calls come one at a time; `index` is that of the request.
+  virtual void on_text(size_t index, std::string_view piece) = 0;
+  virtual void on_sound(size_t index, Modality modality, const Audio& chunk);
+  virtual void on_part(size_t index, const Part& part) = 0;
+  /// Request `index` ended well; `reason` is OpenAI's finish_reason.
+  virtual void on_end(size_t index, const Outcome& outcome, const std::string& reason) = 0;
+  /// All have.
+  virtual void on_all_ended() = 0;
+
+  /// Ends a request as if it had stopped by itself.
+  void stop(size_t index);
+  /// Answers with an error, as the stream's last event where one has begun; ends all requests.
+  void fail(const ApiError& error);
+  /// Begins the stream on first use, and sends; ends everything when the client is gone.
+  void send(std::string_view bytes);
+  /// send() of one event: "data: {…}".
+  void send_event(const io::OrderedJson& json);
+  void stream_type(std::string_view type) { type_ = type; }
+  bool streaming() const { return streaming_; }
+  io::OrderedJson usage() const;
+  /// llama.cpp's names for how long it took.
+  io::OrderedJson timings() const;
+
+  const std::shared_ptr<Exchange> exchange_;
+  const AnswerTools tools_;
+
+ private:
+  class Listener;
+  struct Slot {
+    Backend::Handle handle = 0;
+    bool stopped = false;
+    bool ended = false;
+  };
+
+  void end(size_t index, const Outcome& outcome);
+  void record(const Outcome& outcome, const std::string& reason);
+  void cancel_all();
+
+  std::mutex mutex_;  // one call at a time
+  std::mutex slots_mutex_;
+  std::vector<Slot> slots_;
+  size_t ended_ = 0;
+  bool over_ = false;  // nothing more is to be said
+  bool streaming_ = false;
+  std::string type_ = "text/event-stream";
+  std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
+  int64_t prompt_tokens_ = 0, new_tokens_ = 0;
+  double prefill_seconds_ = 0, decode_seconds_ = 0;
+};
+
+/// The routes' answers.
+void answer_chat(const std::shared_ptr<Exchange>& exchange,
+                 const AnswerTools& tools,
+                 ChatCall call);
+void answer_completion(const std::shared_ptr<Exchange>& exchange,
+                       const AnswerTools& tools,
+                       CompletionCall call);
+void answer_speech(const std::shared_ptr<Exchange>& exchange,
+                   const AnswerTools& tools,
+                   SpeechCall call);
+void answer_images(const std::shared_ptr<Exchange>& exchange,
+                   const AnswerTools& tools,
+                   ImageCall call);
+void answer_transcription(const std::shared_ptr<Exchange>& exchange,
+                          const AnswerTools& tools,
+                          TranscriptionCall call);
+
+}  // namespace tessera::serve
