@@ -1,0 +1,100 @@
+// The server's OpenAI-compatible routes, as the page uses them.
+import { apiKey } from './settings.js';
+
+/// What a request can end with. `kind`: network, stream, context, or the HTTP status as a string; `retryAfter` in seconds.
+export class ApiError extends Error {
+  constructor(kind, message, retryAfter = 0) {
+    super(message);
+    this.kind = kind;
+    this.retryAfter = retryAfter;
+  }
+}
+
+function headers(extra = {}) {
+  const key = apiKey();
+  return key ? { ...extra, Authorization: `Bearer ${key}` } : extra;
+}
+
+async function request(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new ApiError('network', error.message);
+  }
+  if (response.ok) return response;
+  const text = await response.text().catch(() => '');
+  let body = null;
+  try {
+    body = JSON.parse(text).error;
+  } catch { /* not JSON: a proxy's page, shown by its beginning */ }
+  throw errorOf(response.status, body, text, Number(response.headers.get('Retry-After')) || 0);
+}
+
+function errorOf(status, body, text, retryAfter = 0) {
+  const message = typeof body === 'string' ? body : body?.message ?? text.slice(0, 300);
+  const tooLong = body?.code === 'context_length_exceeded' || (status === 400 && /context (length|window)|longer than the context/i.test(message));
+  return new ApiError(tooLong ? 'context' : String(status), message, retryAfter);
+}
+
+/// The models: [{id, input: [modalities], output: [modalities], context}].
+export async function listModels(signal) {
+  const response = await request('v1/models', { headers: headers(), signal });
+  const body = await response.json();
+  return (body.data ?? []).map((model) => ({
+    id: String(model.id),
+    input: model.capabilities?.input ?? ['text'],
+    output: model.capabilities?.output ?? ['text'],
+    context: model.context_length ?? model.max_model_len ?? 0,
+  }));
+}
+
+/// The data of server-sent events, one string each. Comments and other fields are skipped.
+export async function* serverEvents(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  let data = [];
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      const lines = (rest + value).split('\n');
+      rest = lines.pop();
+      for (const raw of lines) {
+        const line = raw.endsWith('\r') ? raw.slice(0, -1) : raw;
+        if (line === '') {
+          if (data.length) yield data.join('\n');
+          data = [];
+        } else if (line.startsWith('data:')) {
+          data.push(line.slice(line[5] === ' ' ? 6 : 5));
+        }
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+/// Streams a chat completion: yields the chunks as objects. Throws ApiError, or AbortError after signal.
+export async function* streamChat(body, signal) {
+  const response = await request('v1/chat/completions', {
+    method: 'POST', headers: headers({ 'Content-Type': 'application/json' }), body: JSON.stringify(body), signal,
+  });
+  let complete = false;
+  try {
+    for await (const data of serverEvents(response.body)) {
+      if (data === '[DONE]') {
+        complete = true;
+        break;
+      }
+      const chunk = JSON.parse(data);
+      if (chunk.error) throw errorOf(Number(chunk.error.status ?? chunk.error.code) || 500, chunk.error, '');
+      yield chunk;
+    }
+  } catch (error) {
+    if (error.name === 'AbortError' || error instanceof ApiError) throw error;
+    throw new ApiError('stream', error.message);
+  }
+  if (!complete) throw new ApiError('stream', '');
+}
