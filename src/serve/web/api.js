@@ -1,12 +1,14 @@
 // The server's OpenAI-compatible routes, as the page uses them.
 import { apiKey } from './settings.js';
 
-/// What a request can end with. `kind`: network, stream, context, or the HTTP status as a string; `retryAfter` in seconds.
+/// What a request can end with. `kind`: network, stream, context, or the HTTP status as a string; `retryAfter` in seconds;
+/// `code` as the server gave it.
 export class ApiError extends Error {
-  constructor(kind, message, retryAfter = 0) {
+  constructor(kind, message, retryAfter = 0, code = null) {
     super(message);
     this.kind = kind;
     this.retryAfter = retryAfter;
+    this.code = code;
   }
 }
 
@@ -32,10 +34,16 @@ async function request(path, options) {
   throw errorOf(response.status, body, text, Number(response.headers.get('Retry-After')) || 0);
 }
 
+// An error in a stream has no status of its own.
+const kStatusOfType = {
+  invalid_request_error: 400, authentication_error: 401, permission_error: 403, not_found_error: 404, rate_limit_error: 429,
+  not_supported_error: 501, unavailable_error: 503,
+};
+
 function errorOf(status, body, text, retryAfter = 0) {
   const message = typeof body === 'string' ? body : body?.message ?? text.slice(0, 300);
   const tooLong = body?.code === 'context_length_exceeded' || (status === 400 && /context (length|window)|longer than the context/i.test(message));
-  return new ApiError(tooLong ? 'context' : String(status), message, retryAfter);
+  return new ApiError(tooLong ? 'context' : String(status), message, retryAfter, body?.code ?? null);
 }
 
 /// The models: [{id, input: [modalities], output: [modalities], context}].
@@ -89,7 +97,7 @@ export async function* streamChat(body, signal) {
         break;
       }
       const chunk = JSON.parse(data);
-      if (chunk.error) throw errorOf(Number(chunk.error.status ?? chunk.error.code) || 500, chunk.error, '');
+      if (chunk.error) throw errorOf(kStatusOfType[chunk.error.type] ?? 500, chunk.error, '');
       yield chunk;
     }
   } catch (error) {

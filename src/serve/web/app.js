@@ -69,7 +69,7 @@ function drawContext() {
   const total = used ? used.prompt + used.reply : 0;
   const element = at('context');
   if (!element) return;
-  element.textContent = all && total ? `${Math.round((100 * total) / all)} %` : '';
+  element.textContent = all && total ? t('context_share', { n: Math.round((100 * total) / all) }) : '';
   element.title = all && total ? t('context_used', { used: total, all }) : '';
 }
 

@@ -12,6 +12,18 @@ import { childrenOf, choose, digestOf, newConversation, newNode, pathOf, textOf,
 
 const drafts = new Map();  // conversation id or '' -> {text, parts}: what was written and not sent
 
+// What an empty conversation offers, by what the model can. The bundled models read English, so those prompts are
+// English whatever the page's language.
+const kIdeas = [
+  { key: 'idea_draw', reply: 'image', prompt: 'Draw two red circles above a cat on green grass.' },
+  { key: 'idea_speak', reply: 'speech', prompt: 'Say “good morning”.' },
+  { key: 'idea_music', reply: 'music', prompt: 'Play a slow tune in a minor key.' },
+  { key: 'idea_see', reply: 'text', media: 'image', prompt: 'What is in this picture?' },
+  { key: 'idea_hear', reply: 'text', media: 'speech', prompt: 'Write down what you hear.' },
+  { key: 'idea_write', reply: 'text' },
+  { key: 'idea_plan', reply: 'text' },
+];
+
 export class ChatView {
   constructor(id) {
     this.id = id;
@@ -115,17 +127,17 @@ export class ChatView {
   welcome() {
     const model = currentModel();
     const output = model?.output ?? ['text'];
-    const ideas = [
-      output.includes('image') && ['idea_draw', 'image'], output.includes('speech') && ['idea_speak', 'speech'],
-      output.includes('music') && ['idea_music', 'music'], takes('image') && ['idea_see', 'text', 'image'],
-      takes('speech') && ['idea_hear', 'text', 'speech'], ['idea_write', 'text'],
-    ].filter(Boolean).slice(0, 4);
-    return h('div', { class: 'welcome' }, mark(), h('h1', {}, t('welcome')), h('p', {}, t('welcome_detail')),
-      h('div', { class: 'ideas' }, ideas.map(([key, reply, media]) =>
-        h('button', { type: 'button', class: 'idea', onclick: () => this.tryIdea(t(key), reply, media) }, h('span', { class: `dot dot-${media ?? reply}` }), t(key)))));
+    const ideas = kIdeas.filter(({ reply, media }) => output.includes(reply) && (!media || takes(media)))
+      .filter(({ reply, media }) => media || reply !== 'text' || output.length === 1).slice(0, 4);
+    const named = new Intl.ListFormat(document.documentElement.lang).format(output.map((name) => t(`some_${name}`)));
+    const detail = output.length > 1 ? t('welcome_media', { list: named }) : t('welcome_text');
+    return h('div', { class: 'welcome' }, mark(), h('h1', {}, t('welcome')), h('p', {}, model ? detail[0].toUpperCase() + detail.slice(1) : ''),
+      h('div', { class: 'ideas' }, model && ideas.map((idea) =>
+        h('button', { type: 'button', class: 'idea', onclick: () => this.tryIdea(idea) }, h('span', { class: `dot dot-${idea.media ?? idea.reply}` }), t(idea.key)))));
   }
 
-  tryIdea(text, reply, media) {
+  tryIdea({ key, prompt, reply, media }) {
+    const text = prompt ?? t(key);
     change({ replyAs: reply });
     this.composer.refreshTools();
     this.composer.field.value = text;

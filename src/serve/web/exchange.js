@@ -4,12 +4,13 @@ import { digestOf, newConversation, newNode, pathOf, textOf, titleOf } from './t
 
 const kWriterMark = 'tessera';
 
+// Music has a part type of its own beside OpenAI's "input_audio", since it has its own tokens.
 function contentPart(part) {
   if (part.type === 'text') return { type: 'text', text: part.text };
   if (part.type === 'image') return { type: 'image_url', image_url: { url: part.url } };
   const sound = splitDataUrl(part.url);
-  const format = sound?.type.includes('mpeg') ? 'mp3' : 'wav';
-  return { type: 'input_audio', input_audio: { data: sound?.base64 ?? '', format, kind: part.kind ?? 'speech' } };
+  const type = part.kind === 'music' ? 'input_music' : 'input_audio';
+  return { type, [type]: { data: sound?.base64 ?? '', format: sound?.type.includes('mpeg') ? 'mp3' : 'wav' } };
 }
 
 /// One message in OpenAI form: plain text where it is text alone.
@@ -60,9 +61,10 @@ export const fileName = (title, ending) =>
 function importedPart(part) {
   if (part?.type === 'text' && typeof part.text === 'string') return { type: 'text', text: part.text };
   if (part?.type === 'image_url' && isPictureUrl(String(part.image_url?.url))) return { type: 'image', url: part.image_url.url };
-  if (part?.type === 'input_audio' && /^[A-Za-z0-9+/=\s]+$/.test(String(part.input_audio?.data))) {
-    const { data, format, kind } = part.input_audio;
-    return { type: 'audio', url: `data:audio/${format === 'mp3' ? 'mpeg' : 'wav'};base64,${data}`, kind: kind === 'music' ? 'music' : 'speech' };
+  const sound = { input_audio: 'speech', input_music: 'music' }[part?.type];
+  if (sound && /^[A-Za-z0-9+/=\s]+$/.test(String(part[part.type]?.data))) {
+    const { data, format } = part[part.type];
+    return { type: 'audio', url: `data:audio/${format === 'mp3' ? 'mpeg' : 'wav'};base64,${data}`, kind: sound };
   }
   return null;
 }

@@ -38,7 +38,7 @@ class Reply {
     const { node } = this;
     const choice = chunk.choices?.[0];
     const delta = choice?.delta ?? {};
-    if (delta.content || delta.images || delta.audio) {
+    if (delta.content || delta.images || delta.audio || delta.music) {
       this.first ||= performance.now();
       this.deltas++;
     }
@@ -48,6 +48,7 @@ class Reply {
       if (isPictureUrl(String(url))) node.parts.push({ type: 'image', url });
     }
     if (delta.audio) this.sound(delta.audio);
+    if (delta.music) this.sound({ ...delta.music, kind: 'music' });
     if (choice?.finish_reason) node.finish = choice.finish_reason;
     if (chunk.usage) node.usage = { prompt: chunk.usage.prompt_tokens, reply: chunk.usage.completion_tokens };
     if (chunk.timings?.predicted_per_second) node.rate = chunk.timings.predicted_per_second;
@@ -97,7 +98,7 @@ class Reply {
 }
 
 function failureOf(error) {
-  if (error instanceof ApiError) return { kind: error.kind, message: error.message, until: error.retryAfter ? Date.now() + error.retryAfter * 1000 : 0 };
+  if (error instanceof ApiError) return { kind: error.kind, message: error.message, code: error.code, until: error.retryAfter ? Date.now() + error.retryAfter * 1000 : 0 };
   return { kind: 'stream', message: error.message };
 }
 

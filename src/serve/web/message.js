@@ -48,6 +48,8 @@ const kErrorTexts = ['network', 'context', 'stream', 'empty', '401', '403', '404
 function errorText(error) {
   const wait = Math.ceil(((error.until ?? 0) - Date.now()) / 1000);
   if (error.kind === '429' && wait > 0) return t('error_429_wait', { n: wait });
+  // The server says by a code what it lacks; without one, 503 is a model that is still loading.
+  if (error.message && (error.kind === '501' || (error.kind === '503' && error.code))) return error.message;
   if (kErrorTexts.includes(error.kind)) return t(`error_${error.kind}`);
   return error.kind.startsWith('5') ? t('error_500') : error.message || t('error_500');
 }
@@ -116,6 +118,7 @@ export class MessageView {
     this.card = !busy && node.status === 'error' ? errorCard(node, this.actions) : null;
     if (this.card) this.body.append(this.card);
     this.foot.replaceChildren(...(busy ? [] : this.footItems()));
+    this.foot.hidden = node.status === 'error' && !this.foot.children.length;
   }
 
   updateParts() {
@@ -146,7 +149,7 @@ export class MessageView {
       items.push(copy);
     }
     if (node.role === 'user') items.push(iconButton('edit', t('edit'), () => this.edit()));
-    else items.push(iconButton('again', t('regenerate'), () => actions.regenerate(node), { class: 'icon-button regenerate' }));
+    else if (node.status !== 'error') items.push(iconButton('again', t('regenerate'), () => actions.regenerate(node), { class: 'icon-button regenerate' }));
     const stats = node.role === 'assistant' ? statsOf(node) : '';
     if (stats) items.push(h('span', { class: 'stats', title: node.model }, stats));
     return items;

@@ -68,7 +68,8 @@ function keyField() {
       setApiKey(input.value.trim());
       refreshModels();
     } });
-  return field(t('api_key'), input, { hint: t('api_key_hint') });
+  // A form, as password managers expect it.
+  return h('form', { onsubmit: (event) => event.preventDefault() }, field(t('api_key'), input, { hint: t('api_key_hint') }));
 }
 
 /// Draws the panel into its element, for the view on the page.

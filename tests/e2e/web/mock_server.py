@@ -124,12 +124,12 @@ def describe(messages):
                 head, _, data = part["image_url"]["url"].partition(",")
                 lines.append(f"{message['role']} image: {head} {len(base64.b64decode(data))} bytes")
             else:
-                audio = part["input_audio"]
+                audio = part[part["type"]]
                 raw = base64.b64decode(audio["data"])
                 channels, rate, _, _, bits = struct.unpack("<HIIHH", raw[22:36])
                 seconds = (len(raw) - 44) / (rate * channels * bits / 8)
                 lines.append(f"{message['role']} audio: {audio['format']} {channels} channel {rate} Hz {bits} bit "
-                             f"{seconds:.1f} s {audio.get('kind')}")
+                             f"{seconds:.1f} s {part['type']}")
     return "\n\n".join(lines)
 
 
