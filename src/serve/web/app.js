@@ -135,7 +135,7 @@ async function start() {
     if (detail.includes('theme')) applyTheme();
     if (detail.includes('language')) {
       applyLanguage();
-      show();
+      show({ focus: false });
     }
     if (detail.includes('theme') || detail.includes('language')) {
       const focused = document.activeElement?.id;

@@ -68,7 +68,7 @@ export class ChatView {
   }
 
   /// Loads the conversation and shows it.
-  async open() {
+  async open({ focus }) {
     this.follow = true;
     const found = this.id && conversationOf(this.id);
     if (found) {
@@ -85,7 +85,7 @@ export class ChatView {
     this.modelsChanged();
     this.draw();
     this.toEnd();
-    if (matchMedia('(hover: hover)').matches) this.composer.field.focus();
+    if (focus && matchMedia('(hover: hover)').matches) this.composer.field.focus();
   }
 
   // A reply that was under way when the tab was closed: what had come of it stays.

@@ -1,5 +1,5 @@
 // The views of the page and the address of each: "#/name/argument". A view is registered with a name, an icon, a label
-// and `create(argument)`, which gives {element, open(), close()}.
+// and `create(argument)`, which gives {element, open({focus}), close()}.
 const views = new Map();
 let shown = null;
 let host = null;
@@ -32,13 +32,13 @@ export function go(name, argument = '', { quiet = false } = {}) {
   routeEvents.dispatchEvent(new Event('change'));
 }
 
-/// Builds the view of the address anew (a changed address, a changed language).
-export function show() {
+/// Builds the view of the address anew (a changed address, a changed language). `focus`: the view may take it.
+export function show({ focus = true } = {}) {
   const { name, argument } = route();
   shown?.close();
   shown = views.get(name).create(argument);
   host.replaceChildren(shown.element);
-  shown.open();
+  shown.open({ focus });
 }
 
 export function startRouter(element) {

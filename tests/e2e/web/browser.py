@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import time
 import unittest
 import urllib.request
 
@@ -69,6 +70,14 @@ class PageTest(unittest.TestCase):
 
     def state(self):
         return json.load(urllib.request.urlopen(self.url + "mock/state"))
+
+    def until(self, condition, seconds=15):
+        """Waits for a function here, or an expression of the page (whose policy forbids Playwright's own wait)."""
+        end = time.time() + seconds
+        holds = condition if callable(condition) else lambda: self.page.evaluate(condition)
+        while not holds():
+            self.assertLess(time.time(), end, f"never came: {condition}")
+            time.sleep(0.1)
 
     # ---- acting ----
 

@@ -1,12 +1,9 @@
 """The page as a person uses it, in a real browser."""
 import base64
-import io
 import json
 import pathlib
 import struct
-import time
 import unittest
-import zlib
 
 from playwright.sync_api import expect
 
@@ -35,11 +32,8 @@ class Conversation(PageTest):
         self.page.keyboard.press("Escape")
         self.wait_for_reply()
         expect(self.last.locator(".stats")).to_contain_text("Stopped")
-        self.assertIn("word2 ", self.last.inner_text())
-        until = time.time() + 10
-        while not self.state()["cancelled"] and time.time() < until:
-            time.sleep(0.1)
-        self.assertEqual(self.state()["cancelled"], 1)
+        self.assertIn("word2", self.last.inner_text())
+        self.until(lambda: self.state()["cancelled"] == 1)
 
     def test_edit_and_regenerate_make_versions(self):
         self.say("first question")
@@ -83,7 +77,7 @@ class Conversation(PageTest):
         expect(self.page.locator("input[name=reply-as]")).to_have_count(4)
         self.page.select_option("#model", "words-only")
         expect(self.page.locator("input[name=reply-as]")).to_have_count(0)
-        expect(self.page.get_by_role("button", name="Record")).to_have_count(0)
+        expect(self.page.get_by_role("button", name="Record", exact=True)).to_have_count(0)
         self.say("hello")
         self.assertEqual(self.state()["requests"][-1]["model"], "words-only")
         self.page.reload()
@@ -168,7 +162,7 @@ class Media(PageTest):
             expect(player.locator(".time")).to_have_text("0:02")
             player.get_by_role("button", name="Play").click()
             expect(player).to_have_class(f"player player-{kind} playing")
-            self.page.wait_for_function("document.querySelector('.player.playing audio').currentTime > 0.1")
+            self.until("document.querySelector('.player.playing audio').currentTime > 0.1")
             player.get_by_role("button", name="Pause").click()
             player.get_by_role("slider").press("ArrowRight")
             self.assertGreater(float(player.get_by_role("slider").get_attribute("aria-valuenow")), 1)
@@ -188,7 +182,7 @@ class Media(PageTest):
         expect(self.last).to_contain_text("1 channel 24000 Hz 16 bit 1.5 s input_music")
 
     def test_microphone(self):
-        self.page.get_by_role("button", name="Record").click()
+        self.page.get_by_role("button", name="Record", exact=True).click()
         expect(self.page.locator(".recording")).to_be_visible()
         expect(self.page.locator(".recording .time")).to_have_text("0:01")
         self.page.get_by_role("button", name="Finish the recording").click()
@@ -202,7 +196,7 @@ class Media(PageTest):
         samples = struct.unpack(f"<{(len(data) - 44) // 2}h", data[44:])
         self.assertGreater(len(samples), 12000)
         self.assertGreater(max(samples), 1000)  # Chromium's fake microphone beeps
-        self.page.get_by_role("button", name="Record").click()
+        self.page.get_by_role("button", name="Record", exact=True).click()
         self.page.get_by_role("button", name="Discard the recording").click()
         expect(self.page.locator(".attachments li")).to_have_count(0)
 
@@ -424,9 +418,9 @@ class Keyboard(PageTest):
             self.page.keyboard.press("Tab")
             seen.add(self.page.evaluate("""() => { const e = document.activeElement;
                 return e.id || e.getAttribute('aria-label') || e.textContent.trim().slice(0, 30); }"""))
-        for name in ("skip", "search", "model", "message", "system-prompt", "api-key", "Send", "Add pictures or recordings",
+        for name in ("skip", "search", "model", "message", "system-prompt", "api-key", "Add pictures or recordings",
                      "Another reply", "More: one", "theme", "language"):
-            self.assertIn(name, seen - {"Send"} | {"Send"})
+            self.assertIn(name, seen)
         nameless = self.page.evaluate("""() => [...document.querySelectorAll('button, input, select, textarea, a')]
             .filter((e) => !e.getAttribute('aria-label') && !e.textContent.trim() && !e.labels?.length)
             .map((e) => e.outerHTML.slice(0, 80))""")
