@@ -46,15 +46,19 @@ function errorOf(status, body, text, retryAfter = 0) {
   return new ApiError(tooLong ? 'context' : String(status), message, retryAfter, body?.code ?? null);
 }
 
-/// The models: [{id, input: [modalities], output: [modalities], context}].
+// "audio" is what other servers call speech; a server that tells nothing has a text model.
+const modalities = (names) => (names ?? ['text']).map((name) => (name === 'audio' ? 'speech' : String(name)));
+
+/// The models: [{id, input, output (of text, image, speech, music), context in tokens or 0, voices}].
 export async function listModels(signal) {
   const response = await request('v1/models', { headers: headers(), signal });
   const body = await response.json();
   return (body.data ?? []).map((model) => ({
     id: String(model.id),
-    input: model.capabilities?.input ?? ['text'],
-    output: model.capabilities?.output ?? ['text'],
-    context: model.context_length ?? model.max_model_len ?? 0,
+    input: modalities(model.input_modalities ?? model.capabilities?.input),
+    output: modalities(model.output_modalities ?? model.capabilities?.output),
+    context: model.max_model_len ?? 0,
+    voices: (model.voices ?? []).map(String),
   }));
 }
 

@@ -3,7 +3,8 @@
 import { ApiError, streamChat } from './api.js';
 import { messagesOf } from './exchange.js';
 import { bytesOfBase64, dataUrl, isPictureUrl, joinSound } from './media.js';
-import { samplingFields } from './settings.js';
+import { currentModel } from './models.js';
+import { samplingFields, settings } from './settings.js';
 import { save } from './store.js';
 import { ancestorsOf, digestOf } from './tree.js';
 
@@ -18,11 +19,13 @@ export const stop = (node) => running.get(node.id)?.abort();
 
 const tell = (node) => progress.dispatchEvent(new CustomEvent('change', { detail: { node } }));
 
-// Text always may accompany media; speech and music share the API's "audio" settings.
+// Text may always accompany media; speech and music share the API's "audio" settings.
 function modalityFields(replyAs) {
   if (replyAs === 'text') return { modalities: ['text'] };
   const fields = { modalities: ['text', replyAs] };
-  return replyAs === 'image' ? fields : { ...fields, audio: { format: 'wav' } };
+  if (replyAs === 'image') return fields;
+  const voice = replyAs === 'speech' && currentModel()?.voices.includes(settings.voice) ? { voice: settings.voice } : {};
+  return { ...fields, audio: { format: 'wav', ...voice } };
 }
 
 class Reply {

@@ -1,7 +1,7 @@
 // The settings beside a conversation: system prompt, sampling, API key. An empty field leaves the choice to the model.
 import { append, h, iconButton, uniqueId } from './dom.js';
 import { t } from './i18n.js';
-import { refreshModels } from './models.js';
+import { currentModel, refreshModels } from './models.js';
 import { apiKey, change, changeSampling, setApiKey, settings } from './settings.js';
 import { save } from './store.js';
 import { shownView } from './router.js';
@@ -62,6 +62,14 @@ function systemField() {
   return field(t('system_prompt'), area);
 }
 
+function voiceField() {
+  const voices = currentModel()?.voices ?? [];
+  if (!voices.length) return null;
+  const select = h('select', { onchange: () => change({ voice: select.value }) },
+    ['', ...voices].map((voice) => h('option', { value: voice, selected: voice === settings.voice }, voice || t('from_model'))));
+  return field(t('voice'), select);
+}
+
 function keyField() {
   const input = h('input', { type: 'password', value: apiKey(), autocomplete: 'off', spellcheck: 'false', id: 'api-key',
     onchange: () => {
@@ -97,6 +105,7 @@ export function drawPanel(element, close) {
       integer('max_tokens', t('max_tokens'), t('from_model')).element,
       seed.element,
       field(t('stop_strings'), stops),
+      voiceField(),
       h('h3', {}, t('connection')),
       keyField()),
   ]);

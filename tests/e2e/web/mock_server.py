@@ -16,11 +16,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 WEB = pathlib.Path(__file__).resolve().parents[3] / "src/serve/web"
 POLICY = ("default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; connect-src 'self'; "
-          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+          "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
-ALL = ["text", "image", "speech", "music"]
-MODELS = [{"id": "tessera-mini", "object": "model", "context_length": 2048, "capabilities": {"input": ALL, "output": ALL}},
-          {"id": "words-only", "object": "model", "capabilities": {"input": ["text"], "output": ["text"]}}]
+ALL = ["text", "image", "audio", "music"]
+MODELS = [{"id": "tessera-mini", "object": "model", "max_model_len": 2048, "input_modalities": ALL, "output_modalities": ALL,
+           "capabilities": ["chat", "images", "speech", "music", "transcription"], "voices": ["Sally", "Tom"]},
+          {"id": "words-only", "object": "model", "max_model_len": None, "input_modalities": ["text"],
+           "output_modalities": ["text"], "capabilities": ["chat"], "voices": []}]
 
 ATTACK = """<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>
 
@@ -145,10 +147,10 @@ def reply_of(body):
             raw = wav(streaming=True)
             third = len(raw) // 3 // 2 * 2
             pieces = [raw[:third], raw[third:2 * third], raw[2 * third:]]
-            deltas = [{"audio": {"id": "audio-1", "data": base64.b64encode(piece).decode(), "format": "wav", "kind": kind}}
-                      for piece in pieces]
+            key = "audio" if kind == "speech" else "music"
+            deltas = [{key: {"id": "audio_1", "data": base64.b64encode(piece).decode()}} for piece in pieces]
             if kind == "speech":
-                deltas.append({"audio": {"id": "audio-1", "transcript": "Good morning."}})
+                deltas.append({"audio": {"id": "audio_1", "transcript": "Good morning."}})
             return deltas, 0.05
     if text.startswith("long"):
         return [{"content": f"word{i} "} for i in range(400)], 0.03
@@ -252,7 +254,8 @@ class Handler(BaseHTTPRequestHandler):
                 time.sleep(pause)
             self.event(body, {}, "stop")
             usage = {"prompt_tokens": 11, "completion_tokens": len(deltas), "total_tokens": 11 + len(deltas)}
-            self.write({"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": [], "usage": usage})
+            self.write({"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": [], "usage": usage,
+                        "timings": {"predicted_per_second": 123.4}})
             self.wfile.write(b": ping\n\ndata: [DONE]\n\n")
         except (BrokenPipeError, ConnectionResetError):
             State.cancelled += 1
@@ -261,7 +264,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def event(self, body, delta, finish=None):
         self.write({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 0, "model": body["model"],
-                    "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+                    "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}], "usage": None})
 
     def write(self, chunk):
         self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")

@@ -20,7 +20,7 @@ class Conversation(PageTest):
         self.page.locator(".send.stopping").click()
         self.say("hello")
         expect(self.last).to_contain_text("You said: user: hello")
-        expect(self.last.locator(".stats")).to_contain_text("tokens/s")
+        expect(self.last.locator(".stats")).to_contain_text("123 tokens/s")
         expect(self.last.locator(".stats")).to_contain_text("first after")
         request = self.state()["requests"][-1]
         self.assertEqual([m["role"] for m in request["messages"]], ["user", "assistant", "user"])
@@ -170,6 +170,13 @@ class Media(PageTest):
             self.assertGreater(max(heights), 90)
             self.assertLess(min(heights), 30)
         expect(self.page.locator(".transcript")).to_have_text("Good morning.")
+        self.assertEqual([(r["modalities"], r["audio"]) for r in self.state()["requests"]],
+                         [(["text", kind], {"format": "wav"}) for kind in ("speech", "music")])
+        self.page.click("#panel-toggle")
+        self.page.get_by_label("Voice of speech").select_option("Tom")
+        self.reply_as("speech")
+        self.say("in Tom's voice")
+        self.assertEqual(self.state()["requests"][-1]["audio"], {"format": "wav", "voice": "Tom"})
         self.reply_as("text")
         self.say("history")
         expect(self.last).to_contain_text("assistant audio: wav 1 channel 24000 Hz 16 bit 2.0 s input_audio")
