@@ -32,6 +32,7 @@ function showShortcuts() {
 function setSidebar(open) {
   document.body.classList.toggle('sidebar-open', open);
   at('sidebar').inert = !open;
+  at('main').inert = open && phone.matches;
   at('sidebar-toggle')?.setAttribute('aria-expanded', String(open));
   if (!phone.matches) change({ sidebar: open });
 }

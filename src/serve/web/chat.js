@@ -47,6 +47,9 @@ export class ChatView {
     const { signal } = this.stopping;
     progress.addEventListener('change', (event) => this.changed(event.detail.node), { signal });
     modelEvents.addEventListener('change', () => this.modelsChanged(), { signal });
+    // The field grows and the window changes; whoever reads the end stays there.
+    this.watch = new ResizeObserver(() => { if (this.follow) this.toEnd(); });
+    this.watch.observe(this.scroller);
     this.scroller.addEventListener('scroll', () => {
       const { scrollTop, scrollHeight, clientHeight } = this.scroller;
       this.follow = scrollHeight - scrollTop - clientHeight < 60;
@@ -97,6 +100,7 @@ export class ChatView {
 
   close() {
     this.stopping.abort();
+    this.watch.disconnect();
     this.composer.cancelRecording?.();
     const { field, parts } = this.composer;
     if (field.value.trim() || parts.length) drafts.set(this.id, { text: field.value, parts });
@@ -180,12 +184,15 @@ export class ChatView {
     this.dirty = node;
     if (this.frame) return;
     // A timer, since frames stand still in a tab that is not shown and the reply must be whole when it is.
+    // Drawing takes at most a quarter of the time, however long the reply is.
     this.frame = setTimeout(() => {
+      const begun = performance.now();
       this.frame = 0;
       this.views.get(this.dirty.id)?.update();
       this.say(this.dirty);
       if (this.follow) this.toEnd();
-    }, 16);
+      this.pause = Math.min(500, Math.max(16, 3 * (performance.now() - begun)));
+    }, isRunning(node) ? this.pause ?? 16 : 0);
   }
 
   // Screen readers hear whole sentences, each once.

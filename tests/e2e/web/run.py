@@ -19,7 +19,7 @@ class Result(unittest.TextTestResult):
         self.stream.writeln(f"ok {time.time() - self.begun:5.1f} s  {test.id()}")
 
 
-names = sys.argv[1:] or ["markdown_test", "page_test"]
+names = sys.argv[1:] or ["markdown_test", "parts_test", "page_test"]
 suite = unittest.defaultTestLoader.loadTestsFromNames(names)
 try:
     result = unittest.TextTestRunner(stream=sys.stdout, resultclass=Result, verbosity=0).run(suite)
