@@ -38,11 +38,13 @@ class PageTest(unittest.TestCase):
     """A page at the mock server. `context` in a class changes the browser context. Every error on the page's console,
     but for failed requests, and every violation of the policy fails the test."""
     context = {}
+    address = ""  # of another server than the mock
 
     def setUp(self):
         Shared.start()
-        self.url = "http://127.0.0.1:%d/" % Shared.server.server_address[1]
-        self.post("/mock/reset")
+        self.url = self.address or "http://127.0.0.1:%d/" % Shared.server.server_address[1]
+        if not self.address:
+            self.post("/mock/reset")
         self.opened = Shared.browser.new_context(**{
             "viewport": {"width": 1200, "height": 800}, "locale": "en-US", "permissions": ["clipboard-read", "clipboard-write"],
             **self.context})

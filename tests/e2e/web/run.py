@@ -1,4 +1,4 @@
-"""Runs the page's tests; the last line is "N passed, N failed". Names of tests or classes may follow, as in unittest.
+"""Runs the page's tests; the last line is "web: N passed, N failed, N skipped". Names of tests or classes may follow, as in unittest.
 
     python run.py [page_test.Media markdown_test …]
 """
@@ -19,12 +19,13 @@ class Result(unittest.TextTestResult):
         self.stream.writeln(f"ok {time.time() - self.begun:5.1f} s  {test.id()}")
 
 
-names = sys.argv[1:] or ["markdown_test", "parts_test", "page_test"]
+names = sys.argv[1:] or ["markdown_test", "parts_test", "page_test", "server_test"]
 suite = unittest.defaultTestLoader.loadTestsFromNames(names)
 try:
     result = unittest.TextTestRunner(stream=sys.stdout, resultclass=Result, verbosity=0).run(suite)
 finally:
     Shared.stop()
 failed = len({test.id().split(" ")[0] for test, _ in result.failures + result.errors})
-print(f"web: {result.testsRun - failed} passed, {failed} failed")
+skipped = len(result.skipped)
+print(f"web: {result.testsRun - failed - skipped} passed, {failed} failed, {skipped} skipped")
 sys.exit(1 if failed or not result.testsRun else 0)

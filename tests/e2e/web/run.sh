@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The page's tests in a real browser, against a mock server. Needs Debian's chromium (or CHROMIUM=path) and a Python with
 # playwright (or PYTHON=path); says what is missing and leaves it at that where they are not installed.
+# With TESSERA_URL=http://… some tests run against that server too.
 # usage: run.sh [test names as in unittest]
 set -euo pipefail
 cd "$(dirname "$0")"
