@@ -337,6 +337,20 @@ std::string Interpreter::run_recursive(const Statement& node,
   return text;
 }
 
+namespace {
+
+/// Ends a loop however it is left: its variable and what it iterates hold each other.
+struct Finisher {
+  LoopContext* loop;
+  ~Finisher() {
+    if (loop != nullptr) {
+      loop->finish();
+    }
+  }
+};
+
+}  // namespace
+
 /// `home`: the activation in which the loop's statement stands.
 Interpreter::Flow Interpreter::run_loop(const Statement& node,
                                         const Value& iterable,
@@ -356,6 +370,7 @@ Interpreter::Flow Interpreter::run_loop(const Statement& node,
     loop = std::make_shared<LoopContext>(*this, std::move(iterator), sized ? iterable : Value(),
                                          recursive, depth, home);
   }
+  const Finisher finisher{loop.get()};
   const auto next = [&] { return loop != nullptr ? loop->next() : iterator->next(); };
   bool completed = false;
   for (Value item = next(); !item.missing(); item = next()) {
@@ -371,9 +386,6 @@ Interpreter::Flow Interpreter::run_loop(const Statement& node,
     }
     completed |= flow == Flow::kNext;
     line_ = node.line;
-  }
-  if (loop != nullptr) {
-    loop->finish();
   }
   clear(node.clears);
   if (completed || node.otherwise.empty()) {

@@ -40,6 +40,7 @@ void LoopContext::finish() {
   before_ = current_ = after_ = Value();
   last_changed_.reset();
   home_ = nullptr;
+  iterator_ = jinja::iterate(Value::undefined(""));  // nothing more
 }
 
 const Value& LoopContext::peek() {
