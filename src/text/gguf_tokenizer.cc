@@ -207,14 +207,17 @@ Json byte_level(bool trim) {
 /// Every section of a tokenizer.json but the model.
 Json pipeline_of(const WordRule& rule, bool space_prefix) {
   Json parts = Json::array();
-  for (const std::string_view pattern : rule.patterns) {
+  // ByteLevel's own rule, where it is the last: a space before the text goes before the cutting.
+  const bool own_rule = rule.patterns.back() == kGpt2Pattern;
+  for (size_t i = 0; i + (own_rule ? 1 : 0) < rule.patterns.size(); ++i) {
     parts.push_back({{"type", "Split"},
-                     {"pattern", {{"Regex", std::string(pattern)}}},
+                     {"pattern", {{"Regex", std::string(rule.patterns[i])}}},
                      {"behavior", "Isolated"},
                      {"invert", false}});
   }
   Json last = byte_level(false);
   last["add_prefix_space"] = space_prefix;
+  last["use_regex"] = own_rule;
   parts.push_back(std::move(last));
   Json json = {{"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", std::move(parts)}}},
                {"decoder", byte_level(true)}};

@@ -34,6 +34,8 @@ def random_blocks(rng, name, rows, width):
     blocks = rng.integers(0, 256, (rows * width // elements, size), dtype=numpy.uint8)
     for at in SCALES.get(name, []):
         scale = (rng.uniform(0.5, 1.5, len(blocks)) * SIZE.get(name, 0.02)).astype(numpy.float16)
+        if at > 0 and name in ("Q4_1", "Q5_1"):  # the offset: numbers around 0
+            scale = (blocks[:, :2].copy().view(numpy.float16)[:, 0] * (-8 if name == "Q4_1" else -16)).astype(numpy.float16)
         blocks[:, at:at + 2] = scale.view(numpy.uint8).reshape(-1, 2)
     if name == "MXFP4":
         blocks[:, 0] = rng.integers(120, 126, len(blocks))
