@@ -20,7 +20,7 @@ struct HttpServerOptions {
   size_t header_limit = 16 << 10;        // bytes
   uint64_t body_limit = 64 << 20;        // bytes; the ceiling over every Admission
   size_t stream_buffer_limit = 8 << 20;  // bytes of a stream that may wait for a slow reader
-  std::string cors_origin;               // "*" or an origin; empty: no CORS headers
+  std::string cors_origin = {};          // "*" or an origin; empty: no CORS headers
   std::chrono::milliseconds idle_timeout{75'000};    // between requests
   std::chrono::milliseconds header_timeout{15'000};  // from the first byte to the last header
   std::chrono::milliseconds body_timeout{60'000};    // and a second more for every 64 KB

@@ -42,10 +42,6 @@ struct Vector {
   }
 };
 
-inline float widen(float value) {
-  return value;
-}
-
 #include "ops/cpu/paged_attention_body.h"
 
 }  // namespace

@@ -1,6 +1,7 @@
 // The protocol over a scripted model: answers, streams, errors, cancellation, the queue.
 #include "io/image.h"
 #include "io/wav.h"
+#include "serve/api_error.h"
 #include "serve/media_input.h"
 #include "serve/web_files.h"
 #include "unit/serve/serve_fixture.h"
@@ -155,7 +156,7 @@ TEST(OpenAi, MediaComeInAndGoOut) {
   const RawClient::Answer answer = client.post("/v1/chat/completions", request.dump());
   ASSERT_EQ(answer.status, 200) << answer.body;
   const Json message = Json::parse(answer.body)["choices"][0]["message"];
-  EXPECT_EQ(message["content"], " words Use the voice of Sally.");
+  EXPECT_EQ(message["content"], "Be words Use the voice of Sally.");
   ASSERT_EQ(message["images"].size(), 1U);
   const std::string back = message["images"][0]["image_url"]["url"];
   const Image picture = read_picture(read_url(back, {}, "x"), {}, "x");
