@@ -87,6 +87,7 @@ class WebSocketSession : public Session,
       return close(websocket::close_code::policy_error, "nothing is served here");
     }
     read();
+    flush();  // it may have been asked to end while it was being accepted
   }
 
   void read() {

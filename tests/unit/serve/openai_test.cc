@@ -9,7 +9,6 @@ namespace tessera::serve {
 namespace {
 
 using io::Json;
-using Setup = ServedModel::Setup;
 
 void expect_error(const RawClient::Answer& answer,
                   int status,
@@ -155,7 +154,7 @@ TEST(OpenAi, MediaComeInAndGoOut) {
   const RawClient::Answer answer = client.post("/v1/chat/completions", request.dump());
   ASSERT_EQ(answer.status, 200) << answer.body;
   const Json message = Json::parse(answer.body)["choices"][0]["message"];
-  EXPECT_EQ(message["content"], " words Use the voice of Sally.");
+  EXPECT_EQ(message["content"], "Be words Use the voice of Sally.");
   ASSERT_EQ(message["images"].size(), 1U);
   const std::string back = message["images"][0]["image_url"]["url"];
   const Image picture = read_picture(read_url(back, {}, "x"), {}, "x");
@@ -312,7 +311,8 @@ TEST(OpenAi, FilesAreReadBelowTheirFolderAlone) {
   io::write_png(folder / "out.png", image);
   io::fs::remove(folder / "in" / "link.png");
   io::fs::create_symlink(folder / "out.png", folder / "in" / "link.png");
-  const MediaLimits limits{.folder = folder / "in"};
+  MediaLimits limits;
+  limits.folder = folder / "in";
   const std::string base = "file://" + (folder / "in").string();
   EXPECT_FALSE(read_url(base + "/a%20b.png", limits, "x").empty());
   EXPECT_THROW(read_url(base + "/../out.png", limits, "x"), ApiError);
@@ -362,7 +362,8 @@ TEST(OpenAi, AClientThatGoesEndsItsRequest) {
 }
 
 TEST(OpenAi, ASlowReaderDoesNotHoldUpOthers) {
-  ServedModel served({.http = {.stream_buffer_limit = 1 << 20}});
+  ServedModel served(
+      {.http = http_with([](HttpServerOptions& o) { o.stream_buffer_limit = 1 << 20; })});
   RawClient slow(served.port(), 4096);
   const std::string body = chat_body("flood", R"("stream":true)");
   slow.send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: " +
@@ -549,7 +550,9 @@ TEST(OpenAi, SmallRoutes) {
 }
 
 TEST(OpenAi, KeysOpenEverythingButHealth) {
-  ServedModel served({.service = {.api_keys = {"first", "second"}}});
+  ServiceOptions service;
+  service.api_keys = {"first", "second"};
+  ServedModel served({.service = service});
   RawClient client(served.port());
   expect_error(client.get("/v1/models"), 401, "authentication_error");
   expect_error(client.get("/v1/models", "Authorization: Bearer wrong\r\n"), 401,
