@@ -133,7 +133,11 @@ TEST(HttpServer, HeadHasNoBody) {
 }
 
 TEST(HttpServer, RefusesWhatIsTooLargeOrBroken) {
-  Bare bare(echo, {.header_limit = 4096, .body_limit = 1000}, 100);
+  Bare bare(echo, http_with([](HttpServerOptions& o) {
+              o.header_limit = 4096;
+              o.body_limit = 1000;
+            }),
+            100);
   const auto status_of = [&](const std::string& request) {
     RawClient client(bare.server->port());
     client.send(request);
@@ -171,7 +175,9 @@ TEST(HttpServer, RefusesBeforeTheBodyIsSent) {
 }
 
 TEST(HttpServer, TimesOutSlowRequests) {
-  Bare bare(echo, {.idle_timeout = 150ms, .header_timeout = 150ms, .body_timeout = 150ms});
+  Bare bare(echo, http_with([](HttpServerOptions& o) {
+              o.idle_timeout = o.header_timeout = o.body_timeout = 150ms;
+            }));
   RawClient idle(bare.server->port());
   RawClient header(bare.server->port());
   header.send("GET / HTT");
@@ -273,7 +279,7 @@ TEST(HttpServer, CutsReadersThatAreTooSlow) {
           written += piece.size();
         }
       },
-      {.stream_buffer_limit = 100'000});
+      http_with([](HttpServerOptions& o) { o.stream_buffer_limit = 100'000; }));
   RawClient client(bare.server->port(), 4096);
   client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");  // and reads nothing
   EXPECT_TRUE(eventually([&] { return refused.load(); }));
@@ -287,7 +293,7 @@ TEST(HttpServer, CutsAnswersThatAreNotRead) {
       [](const std::shared_ptr<Exchange>& exchange) {
         exchange->respond({.type = "text/plain", .body = std::string(50'000'000, 'x')});
       },
-      {.write_timeout = 200ms});
+      http_with([](HttpServerOptions& o) { o.write_timeout = 200ms; }));
   RawClient client(bare.server->port(), 4096);
   client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_TRUE(eventually([&] { return bare.server->connections() == 1; }));
@@ -346,8 +352,11 @@ TEST(HttpServer, ManyIdleConnections) {
 
 TEST(HttpServer, SaysWhenThePortIsTaken) {
   Bare bare(echo);
-  EXPECT_THROW(HttpServer({.port = bare.server->port()}, {}), Io);
-  EXPECT_THROW(HttpServer({.host = "no.such.host.invalid"}, {}), Io);
+  HttpServerOptions options;
+  options.port = bare.server->port();
+  EXPECT_THROW(HttpServer(options, {}), Io);
+  options.host = "no.such.host.invalid";
+  EXPECT_THROW(HttpServer(options, {}), Io);
 }
 
 // ---- WebSockets ----

@@ -10,7 +10,6 @@ namespace tessera::serve {
 namespace {
 
 using io::Json;
-using Setup = ServedModel::Setup;
 
 void expect_error(const RawClient::Answer& answer,
                   int status,
@@ -313,7 +312,8 @@ TEST(OpenAi, FilesAreReadBelowTheirFolderAlone) {
   io::write_png(folder / "out.png", image);
   io::fs::remove(folder / "in" / "link.png");
   io::fs::create_symlink(folder / "out.png", folder / "in" / "link.png");
-  const MediaLimits limits{.folder = folder / "in"};
+  MediaLimits limits;
+  limits.folder = folder / "in";
   const std::string base = "file://" + (folder / "in").string();
   EXPECT_FALSE(read_url(base + "/a%20b.png", limits, "x").empty());
   EXPECT_THROW(read_url(base + "/../out.png", limits, "x"), ApiError);
@@ -363,7 +363,8 @@ TEST(OpenAi, AClientThatGoesEndsItsRequest) {
 }
 
 TEST(OpenAi, ASlowReaderDoesNotHoldUpOthers) {
-  ServedModel served({.http = {.stream_buffer_limit = 1 << 20}});
+  ServedModel served(
+      {.http = http_with([](HttpServerOptions& o) { o.stream_buffer_limit = 1 << 20; })});
   RawClient slow(served.port(), 4096);
   const std::string body = chat_body("flood", R"("stream":true)");
   slow.send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: " +
@@ -550,7 +551,9 @@ TEST(OpenAi, SmallRoutes) {
 }
 
 TEST(OpenAi, KeysOpenEverythingButHealth) {
-  ServedModel served({.service = {.api_keys = {"first", "second"}}});
+  ServiceOptions service;
+  service.api_keys = {"first", "second"};
+  ServedModel served({.service = service});
   RawClient client(served.port());
   expect_error(client.get("/v1/models"), 401, "authentication_error");
   expect_error(client.get("/v1/models", "Authorization: Bearer wrong\r\n"), 401,

@@ -175,6 +175,14 @@ class RawClient {
   std::string buffer_;
 };
 
+/// Options with some of them changed.
+template <class Change>
+HttpServerOptions http_with(const Change& change) {
+  HttpServerOptions options;
+  change(options);
+  return options;
+}
+
 /// Waits until `condition` holds, 20 s at most.
 template <class Condition>
 bool eventually(const Condition& condition) {
