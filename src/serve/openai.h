@@ -16,9 +16,9 @@ namespace tessera::serve {
 struct ServiceOptions {
   std::vector<std::string> api_keys;        // any of them opens; empty: open to all
   std::string metrics_prefix = "tessera_";  // or "vllm:"
-  std::string cors_origin;                  // as HttpServerOptions::cors_origin
+  std::string cors_origin = {};             // as HttpServerOptions::cors_origin
   uint64_t body_limit = 64 << 20;           // bytes, of requests that may hold media
-  MediaLimits media;
+  MediaLimits media = {};
 };
 
 class OpenAiService {
