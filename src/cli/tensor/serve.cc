@@ -9,6 +9,8 @@
 #include "serve/openai.h"
 #include "serve/tensor/engines.h"
 
+#include <malloc.h>
+
 #include <cstdio>
 #include <exception>
 #include <thread>
@@ -58,6 +60,9 @@ serve::HttpServerOptions server_options(const ServeOptions& options) {
 
 int run_serve(const ServeOptions& options) {
   const nn::LoadOptions load = prepare(options);
+  // Unlike a training's steps, requests differ in size: what a large one took goes back.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
   serve::OpenAiService service(service_options(options));
   serve::HttpServer server(server_options(options), service.handlers());
   const std::string host = options.host == "0.0.0.0" ? "127.0.0.1" : options.host;
