@@ -397,6 +397,7 @@ TEST(WebSocket, CarriesMessages) {
   client.send(frame(8, std::string("\x03\xE8", 2)));
   client.rest();
   EXPECT_TRUE(client.ended());
+  client.close();
   EXPECT_TRUE(eventually([&] { return bare.sockets_closed == 1; }));
 }
 

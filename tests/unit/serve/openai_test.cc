@@ -1,6 +1,7 @@
 // The protocol over a scripted model: answers, streams, errors, cancellation, the queue.
 #include "io/image.h"
 #include "io/wav.h"
+#include "serve/api_error.h"
 #include "serve/media_input.h"
 #include "serve/web_files.h"
 #include "unit/serve/serve_fixture.h"
