@@ -35,12 +35,12 @@ const Row& row_of(SoundFormat format) {
                        [&](const Row& row) { return row.format == format; });
 }
 
-// As io::encode_wav has it: x · 32768, rounded half to even, clamped.
+// As io/wav.cc writes samples.
 std::string pcm16(std::span<const float> samples) {
   std::string out(samples.size() * 2, '\0');
   for (size_t i = 0; i < samples.size(); ++i) {
-    const float scaled = std::isnan(samples[i]) ? 0.0F : std::nearbyint(samples[i] * 32768.0F);
-    const auto value = static_cast<int16_t>(std::clamp(scaled, -32768.0F, 32767.0F));
+    const float scaled = std::isnan(samples[i]) ? 0.0F : samples[i] * 32768.0F;
+    const auto value = static_cast<int16_t>(std::lrint(std::clamp(scaled, -32768.0F, 32767.0F)));
     const auto bits = static_cast<uint16_t>(value);
     out[2 * i] = static_cast<char>(bits & 0xFF);
     out[2 * i + 1] = static_cast<char>(bits >> 8);

@@ -379,26 +379,25 @@ constexpr const char* kHandshake =
 
 TEST(WebSocket, CarriesMessages) {
   Bare bare(echo);
-  {  // the server waits for the client to hang up
-    RawClient client(bare.server->port());
-    client.send(kHandshake);
-    const std::string head = client.until("\r\n\r\n");
-    EXPECT_TRUE(head.starts_with("HTTP/1.1 101"));
-    EXPECT_NE(head.find("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), std::string::npos);  // RFC 6455's example
-    client.send(frame(1, "abc"));
-    EXPECT_EQ(client.exactly(5),
-              "\x81\x03"
-              "ABC");
-    client.send(frame(2, "xy"));
-    EXPECT_EQ(client.exactly(4), "\x82\x02XY");
-    client.send(frame(9, "p"));
-    EXPECT_EQ(client.exactly(3), "\x8A\x01p");
-    client.send(frame(1, "bye"));
-    EXPECT_EQ(client.exactly(8), std::string("\x88\x06\x03\xE8", 4) + "done");
-    client.send(frame(8, std::string("\x03\xE8", 2)));
-    client.rest();
-    EXPECT_TRUE(client.ended());
-  }
+  RawClient client(bare.server->port());
+  client.send(kHandshake);
+  const std::string head = client.until("\r\n\r\n");
+  EXPECT_TRUE(head.starts_with("HTTP/1.1 101"));
+  EXPECT_NE(head.find("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), std::string::npos);  // RFC 6455's example
+  client.send(frame(1, "abc"));
+  EXPECT_EQ(client.exactly(5),
+            "\x81\x03"
+            "ABC");
+  client.send(frame(2, "xy"));
+  EXPECT_EQ(client.exactly(4), "\x82\x02XY");
+  client.send(frame(9, "p"));
+  EXPECT_EQ(client.exactly(3), "\x8A\x01p");
+  client.send(frame(1, "bye"));
+  EXPECT_EQ(client.exactly(8), std::string("\x88\x06\x03\xE8", 4) + "done");
+  client.send(frame(8, std::string("\x03\xE8", 2)));
+  client.rest();
+  EXPECT_TRUE(client.ended());
+  client.close();
   EXPECT_TRUE(eventually([&] { return bare.sockets_closed == 1; }));
 }
 
