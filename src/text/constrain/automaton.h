@@ -50,6 +50,7 @@ struct Automaton {
   std::vector<uint32_t> call_begin;  // [states + 1]
   std::vector<uint8_t> accepting;    // [states]
   std::vector<uint32_t> rank;        // [states] of start states: callers at the front come first
+  std::vector<uint32_t> start_of;    // [states] start of the automaton that a state belongs to
   std::vector<Loop> loops;
   uint32_t root = 0;
   bool nullable = false;  // the empty text is in the language

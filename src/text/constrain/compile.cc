@@ -550,6 +550,7 @@ void Assembler::emit(Automaton& out) const {
       out.edge_begin.push_back(static_cast<uint32_t>(out.edges.size()));
       out.call_begin.push_back(static_cast<uint32_t>(out.calls.size()));
       out.accepting.push_back(state.accepting ? 1 : 0);
+      out.start_of.push_back(part.base);
       for (Automaton::Edge edge : state.edges) {
         edge.target += part.base;
         out.edges.push_back(edge);

@@ -150,7 +150,7 @@ void Stacks::arrive_all(uint32_t state, Set parents) {
 void Stacks::leave(uint32_t frame) {
   const Node node = nodes_[frame];
   if (node.state == kEnd) {
-    ended_ = true;
+    (frame == end_ ? ended_ : bottomed_) = true;
     return;
   }
   if ((node.state & Automaton::kLoop) == 0) {
@@ -158,6 +158,11 @@ void Stacks::leave(uint32_t frame) {
     return;
   }
   const Automaton::Loop& loop = automaton_->loops[node.state & ~Automaton::kLoop];
+  if (node.count == kAnyCount) {
+    arrive_all(loop.target, node.parents);
+    push(loop.start, frame);
+    return;
+  }
   const uint32_t count = node.count + 1;
   if (count >= loop.min) {
     arrive_all(loop.target, node.parents);
@@ -233,9 +238,13 @@ Stacks::Set Stacks::close() {
   if (ended_) {
     result_.push_back(end_);
   }
+  if (bottomed_) {
+    result_.push_back(bottom_node());
+  }
   std::sort(result_.begin(), result_.end());
   arrivals_.clear();
   ended_ = false;
+  bottomed_ = false;
   return intern_set(result_);
 }
 
@@ -260,6 +269,7 @@ Stacks::Set Stacks::resume(Set parents) {
   arrivals_.clear();
   pushes_.clear();
   ended_ = false;
+  bottomed_ = false;
   for (const uint32_t frame : nodes_of(parents)) {
     leave(frame);
   }
@@ -270,6 +280,7 @@ Stacks::Set Stacks::compute_step(Set at, uint8_t byte) {
   arrivals_.clear();
   pushes_.clear();
   ended_ = false;
+  bottomed_ = false;
   for (const uint32_t index : nodes_of(at)) {
     const Node node = nodes_[index];
     if (node.state == kEnd) {

@@ -19,7 +19,8 @@ class Stacks {
  public:
   using Set = uint32_t;
   static constexpr Set kDead = 0;
-  static constexpr uint32_t kEnd = 0xFFFFFFFF;  // the state of the node below every stack
+  static constexpr uint32_t kAnyCount = 0xFFFFFFFF;  // a loop that may go on and may end
+  static constexpr uint32_t kEnd = 0xFFFFFFFF;       // the state of the node below every stack
 
   struct Node {
     uint32_t state;  // of the automaton; Automaton::kLoop | loop; or kEnd
@@ -57,6 +58,13 @@ class Stacks {
   size_t memory() const;
   /// Throws Unsupported when the steps from now on look at more than `limit` stacks.
   void limit_work(uint64_t limit) { work_left_ = limit; }
+  /// The number of a node.
+  uint32_t make_node(const Node& node) { return intern_node(node); }
+  /// The node that stands for all that is unknown below (see `partial`).
+  uint32_t end_node() const { return end_; }
+  /// A bottom below which nothing is unknown: a set that has left it is alive, but reads no more,
+  /// and can_end does not count it.
+  uint32_t bottom_node() { return intern_node({kEnd, 1, kDead}); }
   /// The set of some nodes, in ascending order.
   Set set_of(std::span<const uint32_t> nodes) { return intern_set(nodes); }
   /// Takes over what `roots` (sets of `from`) need; they are renumbered in place.
@@ -119,6 +127,7 @@ class Stacks {
   std::vector<Push> pushes_;        // heap, lowest rank first
   std::vector<uint32_t> result_;
   bool ended_ = false;
+  bool bottomed_ = false;
 };
 
 }  // namespace tessera::constrain

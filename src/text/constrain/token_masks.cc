@@ -1,6 +1,7 @@
 // A walk over the vocabulary's trie with a stack of which only the top is known. Where the walk
 // leaves the known part, the rest of the token depends on the frames below: these rests are kept as
-// a trie of their own, in which equal rests of different tokens are one path. XGrammar (arXiv
+// a trie of their own, in which equal rests of different tokens are one path. Rests that fit none
+// of the places from which the grammar calls the rule are dropped at once. XGrammar (arXiv
 // 2411.15100) has the division into tokens that the top decides and tokens that it does not.
 #include "text/constrain/token_masks.h"
 
@@ -8,12 +9,14 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <unordered_map>
 
 namespace tessera::constrain {
 namespace {
 
 constexpr uint64_t kWorkLimit = 50'000'000;        // stacks looked at for one mask
+constexpr int kKnownFrames = 3;                    // levels of callers that rests are checked with
 constexpr size_t kMaxRests = 8'000'000;            // bytes of rests of one mask
 constexpr size_t kCacheLimit = size_t{256} << 20;  // bytes of masks
 constexpr size_t kStacksLimit = size_t{32} << 20;  // bytes of stacks
@@ -93,12 +96,69 @@ size_t TopMask::memory() const {
 TokenMasks::TokenMasks(Grammar grammar, std::shared_ptr<const Vocabulary> vocabulary)
     : grammar_(std::move(grammar)),
       vocabulary_(std::move(vocabulary)),
-      stacks_(grammar_.automaton()) {}
+      stacks_(grammar_.automaton()) {
+  const Automaton& automaton = grammar_.automaton();
+  for (uint32_t state = 0; state < automaton.state_count(); ++state) {
+    const uint32_t caller = automaton.start_of[state];
+    for (const Automaton::Call& call : automaton.calls_of(state)) {
+      callers_[call.start].push_back({call.frame, caller});
+    }
+  }
+}
+
+/// All frames that can be below a state of the automaton, `depth` levels of them; what is deeper is
+/// unknown.
+std::vector<uint32_t> TokenMasks::frames_below(uint32_t start, int depth) {
+  if (depth == 0) {
+    return {stacks_.end_node()};
+  }
+  std::vector<uint32_t> frames;
+  std::set<uint32_t> same_frame = {start};  // automata whose frame is also the frame of this one
+  std::vector<uint32_t> todo = {start};
+  std::map<uint32_t, Stacks::Set> below;
+  while (!todo.empty()) {
+    const uint32_t callee = todo.back();
+    todo.pop_back();
+    const auto callers = callers_.find(callee);
+    for (const Caller& caller :
+         callers == callers_.end() ? std::vector<Caller>() : callers->second) {
+      if (caller.frame == Automaton::kTail) {
+        if (same_frame.insert(caller.start).second) {
+          todo.push_back(caller.start);
+        }
+        continue;
+      }
+      const auto [it, added] = below.try_emplace(caller.start, Stacks::kDead);
+      if (added) {
+        it->second = stacks_.set_of(frames_below(caller.start, depth - 1));
+      }
+      const bool is_loop = (caller.frame & Automaton::kLoop) != 0;
+      frames.push_back(
+          stacks_.make_node({caller.frame, is_loop ? Stacks::kAnyCount : 0, it->second}));
+    }
+  }
+  if (same_frame.contains(grammar_.automaton().root)) {
+    frames.push_back(stacks_.bottom_node());
+  }
+  std::sort(frames.begin(), frames.end());
+  frames.erase(std::unique(frames.begin(), frames.end()), frames.end());
+  return frames;
+}
+
+/// Everything that can follow, anywhere, when the automaton is left.
+Stacks::Set TokenMasks::outside(uint32_t start) {
+  const auto [it, added] = outside_.try_emplace(start, Stacks::kDead);
+  if (added) {
+    it->second = stacks_.resume(stacks_.set_of(frames_below(start, kKnownFrames)));
+  }
+  return it->second;
+}
 
 std::shared_ptr<const TopMask> TokenMasks::make(const Top& top) {
   ++made_;
   if (stacks_.memory() > kStacksLimit) {
     stacks_.keep_only({});
+    outside_.clear();
   }
   stacks_.limit_work(kWorkLimit);
   const auto nodes = vocabulary_->nodes().first(vocabulary_->nodes().size() - 1);
@@ -111,6 +171,13 @@ std::shared_ptr<const TopMask> TokenMasks::make(const Top& top) {
   std::vector<Stacks::Set> at(vocabulary_->longest() + 1);  // [depth]
   std::vector<uint32_t> path(vocabulary_->longest() + 1);
   at[0] = stacks_.partial(top);
+  const Automaton& automaton = grammar_.automaton();
+  const uint32_t last = top.back().first;
+  const Stacks::Set left =
+      outside(automaton.start_of[(last & Automaton::kLoop) != 0
+                                     ? automaton.loops[last & ~Automaton::kLoop].target
+                                     : last]);
+  std::vector<Stacks::Set> beyond(vocabulary_->longest() + 1);  // [depth] after leaving the top
   for (size_t i = 0; i < nodes.size();) {
     const Vocabulary::Node& node = nodes[i];
     const Stacks::Set next = stacks_.step(at[node.depth - 1U], node.byte);
@@ -123,9 +190,19 @@ std::shared_ptr<const TopMask> TokenMasks::make(const Top& top) {
     mask->ids.insert(mask->ids.end(), ids.begin(), ids.end());
     if (stacks_.can_end(next)) {
       path[node.depth] = 0;
-      for (size_t j = i + 1; j < node.skip; ++j) {
-        path[nodes[j].depth] = rests.child(path[nodes[j].depth - 1U], nodes[j].byte);
-        rests.add(path[nodes[j].depth], ids_of(j));
+      beyond[node.depth] = left;
+      for (size_t j = i + 1; j < node.skip;) {
+        const size_t depth = nodes[j].depth;
+        // Below the frames that are known, anything may follow.
+        const Stacks::Set before = beyond[depth - 1];
+        beyond[depth] = stacks_.can_end(before) ? before : stacks_.step(before, nodes[j].byte);
+        if (beyond[depth] == Stacks::kDead) {
+          j = nodes[j].skip;
+          continue;
+        }
+        path[depth] = rests.child(path[depth - 1], nodes[j].byte);
+        rests.add(path[depth], ids_of(j));
+        ++j;
       }
     }
     ++i;

@@ -48,12 +48,20 @@ class TokenMasks {
   size_t made() const;
 
  private:
+  struct Caller {
+    uint32_t frame;  // as in Automaton::Call
+    uint32_t start;  // of the automaton that calls
+  };
   std::shared_ptr<const TopMask> make(const Top& top);
+  std::vector<uint32_t> frames_below(uint32_t start, int depth);
+  Stacks::Set outside(uint32_t start);
 
   const Grammar grammar_;
   const std::shared_ptr<const Vocabulary> vocabulary_;
   mutable std::mutex mutex_;
+  std::map<uint32_t, std::vector<Caller>> callers_;  // by start of what is called
   Stacks stacks_;
+  std::map<uint32_t, Stacks::Set> outside_;  // by start, sets of stacks_
   std::map<Top, std::shared_ptr<const TopMask>> cache_;
   size_t cache_memory_ = 0;
   size_t made_ = 0;
