@@ -614,10 +614,15 @@ TEST(OpenAi, MetricsCountWhatWasDone) {
   ServedModel served({.service = service});
   RawClient client(served.port());
   client.post("/v1/chat/completions", chat_body("one two three"));
-  const std::string text = client.get("/metrics").body;
+  std::string text;
   const auto has = [&](const std::string& line) {
     return text.find(line + "\n") != std::string::npos;
   };
+  // The answer may be here before it is counted.
+  EXPECT_TRUE(eventually([&] {
+    text = client.get("/metrics").body;
+    return has(R"(vllm:num_requests_running{model_name="scripted"} 0)");
+  }));
   EXPECT_TRUE(has(R"(vllm:prompt_tokens_total{model_name="scripted"} 7)")) << text;
   EXPECT_TRUE(has(R"(vllm:generation_tokens_total{model_name="scripted"} 3)"));
   EXPECT_TRUE(has(R"(vllm:request_success_total{model_name="scripted",finished_reason="stop"} 1)"));
