@@ -32,9 +32,9 @@ class Tokenizer {
   virtual std::optional<int32_t> token_to_id(std::string_view token) const = 0;
   /// The vocabulary's spelling of an id; empty when there is none.
   virtual std::string id_to_token(int32_t id) const = 0;
-  /// The bytes that an id adds inside a text: the vocabulary's spelling without its encoding (maps of
-  /// bytes to letters, word marks, <0xHH>), a leading space included. May be a part of a character.
-  /// Empty when there is no such id.
+  /// The bytes that an id adds inside a text: the vocabulary's spelling without its encoding (maps
+  /// of bytes to letters, word marks, <0xHH>), a leading space included. May be a part of a
+  /// character. Empty when there is no such id.
   virtual std::string token_bytes(int32_t id) const = 0;
   /// Largest id + 1, added tokens included.
   virtual int32_t vocab_size() const = 0;
