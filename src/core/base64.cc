@@ -1,6 +1,7 @@
 // The standard alphabet, groups of three bytes as four digits, padded with '='.
 #include "core/base64.h"
 
+#include <array>
 #include <cstdint>
 
 namespace tessera {
@@ -8,6 +9,15 @@ namespace {
 
 constexpr std::string_view kDigits =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+constexpr std::array<int8_t, 256> kValues = [] {
+  std::array<int8_t, 256> values{};
+  values.fill(-1);
+  for (size_t i = 0; i < kDigits.size(); ++i) {
+    values[static_cast<unsigned char>(kDigits[i])] = static_cast<int8_t>(i);
+  }
+  return values;
+}();
 
 }  // namespace
 
@@ -39,8 +49,8 @@ std::optional<std::string> base64_decode(std::string_view text) {
   uint32_t word = 0;
   int bits = 0;
   for (const char digit : text.substr(0, text.size() - padding)) {
-    const size_t value = kDigits.find(digit);
-    if (value == std::string_view::npos) {
+    const int value = kValues[static_cast<unsigned char>(digit)];
+    if (value < 0) {
       return std::nullopt;
     }
     word = (word << 6 | static_cast<uint32_t>(value)) & 0xFFFFFF;

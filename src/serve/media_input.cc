@@ -2,6 +2,7 @@
 // on what they may grow to.
 #include "serve/media_input.h"
 
+#include "core/base64.h"
 #include "io/audio.h"
 #include "io/image.h"
 #include "serve/api_error.h"
@@ -10,26 +11,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 
 namespace tessera::serve {
 namespace {
-
-constexpr std::string_view kAlphabet =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-constexpr std::array<int8_t, 256> make_digits() {
-  std::array<int8_t, 256> digits{};
-  digits.fill(-1);
-  for (size_t i = 0; i < kAlphabet.size(); ++i) {
-    digits[static_cast<unsigned char>(kAlphabet[i])] = static_cast<int8_t>(i);
-  }
-  digits['-'] = 62;
-  digits['_'] = 63;
-  return digits;
-}
-
-constexpr std::array<int8_t, 256> kDigits = make_digits();
 
 std::span<const std::byte> as_bytes(std::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
@@ -66,58 +50,17 @@ std::string read_media_file(std::string_view url,
 }  // namespace
 
 std::optional<std::string> decode_base64(std::string_view text) {
-  std::string out;
-  out.reserve(text.size() / 4 * 3 + 3);
-  uint32_t bits = 0;
-  int count = 0;  // digits in `bits`
-  size_t padding = 0;
+  std::string plain;
+  plain.reserve(text.size() + 3);
   for (const char c : text) {
-    if (c == ' ' || c == '\n' || c == '\r' || c == '\t') {
-      continue;
-    }
-    if (c == '=') {
-      ++padding;
-      continue;
-    }
-    const int digit = kDigits[static_cast<unsigned char>(c)];
-    if (digit < 0 || padding > 0) {
-      return std::nullopt;
-    }
-    bits = bits << 6 | static_cast<uint32_t>(digit);
-    if (++count == 4) {
-      out += static_cast<char>(bits >> 16 & 0xFF);
-      out += static_cast<char>(bits >> 8 & 0xFF);
-      out += static_cast<char>(bits & 0xFF);
-      bits = 0;
-      count = 0;
+    if (c != ' ' && c != '\n' && c != '\r' && c != '\t') {
+      plain += c == '-' ? '+' : c == '_' ? '/' : c;
     }
   }
-  if (count == 1 || (padding > 0 && count + padding != 4)) {
-    return std::nullopt;
+  if (!plain.ends_with('=')) {
+    plain.append((4 - plain.size() % 4) % 4, '=');
   }
-  if (count >= 2) {
-    out += static_cast<char>(count == 2 ? bits >> 4 : bits >> 10);
-  }
-  if (count == 3) {
-    out += static_cast<char>(bits >> 2 & 0xFF);
-  }
-  return out;
-}
-
-std::string encode_base64(std::string_view bytes) {
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    const size_t count = std::min<size_t>(3, bytes.size() - i);
-    uint32_t bits = 0;
-    for (size_t j = 0; j < 3; ++j) {
-      bits = bits << 8 | (j < count ? static_cast<unsigned char>(bytes[i + j]) : 0U);
-    }
-    for (size_t j = 0; j < 4; ++j) {
-      out += j <= count ? kAlphabet[bits >> (18 - 6 * j) & 63] : '=';
-    }
-  }
-  return out;
+  return base64_decode(plain);
 }
 
 std::string read_url(std::string_view url, const MediaLimits& limits, const std::string& param) {

@@ -20,7 +20,6 @@ struct MediaLimits {
 /// Bytes of base64 text: the usual or the URL alphabet, with or without padding, white space
 /// ignored. Nothing when it is broken.
 std::optional<std::string> decode_base64(std::string_view text);
-std::string encode_base64(std::string_view bytes);
 
 /// Bytes of a "data:…;base64,…" URL, or of a "file://…" below limits.folder. `param` names the
 /// field in errors. Throws ApiError, also for http(s) URLs: nothing is fetched from elsewhere.

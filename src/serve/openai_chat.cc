@@ -1,6 +1,7 @@
 // /v1/chat/completions and /v1/completions. Pictures are {"type": "image_url", "image_url": {"url":
 // "data:image/png;base64,…"}} in message.images (delta.images in streams), speech is message.audio
 // as OpenAI has it, and music has the same form in message.music.
+#include "core/base64.h"
 #include "io/image.h"
 #include "serve/openai_answer.h"
 #include "serve/sound_output.h"
@@ -20,9 +21,8 @@ const char* sound_key(Modality modality) {
 }
 
 Json picture_json(const Image& image) {
-  return {
-      {"type", "image_url"},
-      {"image_url", {{"url", "data:image/png;base64," + encode_base64(io::encode_png(image))}}}};
+  return {{"type", "image_url"},
+          {"image_url", {{"url", "data:image/png;base64," + base64(io::encode_png(image))}}}};
 }
 
 class ChatAnswer : public Answer {
@@ -150,8 +150,7 @@ class ChatAnswer : public Answer {
     if (bytes.empty()) {
       return;
     }
-    const Json piece = {{"id", choices_[index].sounds[modality].id},
-                        {"data", encode_base64(bytes)}};
+    const Json piece = {{"id", choices_[index].sounds[modality].id}, {"data", base64(bytes)}};
     send_delta(index, {{sound_key(modality), piece}}, nullptr);
   }
 
@@ -198,7 +197,7 @@ class ChatAnswer : public Answer {
     for (auto& [modality, sound] : choice.sounds) {
       message[sound_key(modality)] = {
           {"id", sound.id},
-          {"data", encode_base64(encode_sound(sound.whole, call_.sound_format))},
+          {"data", base64(encode_sound(sound.whole, call_.sound_format))},
           {"transcript", choice.text},
           {"expires_at", created_ + kSoundExpires}};
     }

@@ -1,5 +1,6 @@
 // /v1/audio/speech, /v1/audio/transcriptions and /v1/images/generations: each is a conversation of
 // one message with the model.
+#include "core/base64.h"
 #include "core/strings.h"
 #include "io/image.h"
 #include "serve/openai_answer.h"
@@ -80,7 +81,7 @@ class SpeechAnswer : public Answer {
       return;
     }
     if (call_.events) {
-      send_event({{"type", "speech.audio.delta"}, {"audio", encode_base64(bytes)}});
+      send_event({{"type", "speech.audio.delta"}, {"audio", base64(bytes)}});
     } else {
       send(bytes);
     }
@@ -111,7 +112,7 @@ class ImageAnswer : public Answer {
   void on_part(size_t index, const Part& part) override {
     const auto* image = std::get_if<Image>(&part.content);
     if (image != nullptr && pictures_[index].empty()) {
-      pictures_[index] = encode_base64(io::encode_png(*image));
+      pictures_[index] = base64(io::encode_png(*image));
       stop(index);  // one picture is enough
     }
   }

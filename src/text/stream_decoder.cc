@@ -22,6 +22,9 @@ StreamDecoder::StreamDecoder(const Tokenizer& tokenizer,
 }
 
 std::string StreamDecoder::push(int32_t id) {
+  if (id < 0 || id >= tokenizer_.vocab_size()) {
+    return {};
+  }
   ids_.push_back(id);
   const std::span<const int32_t> all(ids_);
   const std::string before =

@@ -56,7 +56,8 @@ class StreamDecoder {
   explicit StreamDecoder(const Tokenizer& tokenizer,
                          std::span<const int32_t> context = {},
                          bool skip_special = false);
-  /// Text that became certain with this id; often one word, sometimes "".
+  /// Text that became certain with this id; often one word, sometimes "". Ids outside the
+  /// vocabulary, which a model with a padded head may draw, stand for nothing.
   std::string push(int32_t id);
   /// What was held back, broken or not.
   std::string finish();

@@ -1,4 +1,5 @@
 // The protocol over a scripted model: answers, streams, errors, cancellation, the queue.
+#include "core/base64.h"
 #include "io/image.h"
 #include "io/wav.h"
 #include "serve/api_error.h"
@@ -142,8 +143,8 @@ TEST(OpenAi, MediaComeInAndGoOut) {
   ServedModel served;
   RawClient client(served.port());
   const Image image{.width = 3, .height = 2, .channels = 3, .pixels = std::vector<uint8_t>(18, 77)};
-  const std::string url = "data:image/png;base64," + encode_base64(io::encode_png(image));
-  const std::string wav = encode_base64(io::encode_wav(ScriptedEngine::tone()));
+  const std::string url = "data:image/png;base64," + base64(io::encode_png(image));
+  const std::string wav = base64(io::encode_wav(ScriptedEngine::tone()));
   const Json request = {
       {"modalities", {"text", "image", "audio", "music"}},
       {"audio", {{"voice", "sally"}, {"format", "wav"}}},

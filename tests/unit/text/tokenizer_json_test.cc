@@ -85,6 +85,17 @@ INSTANTIATE_TEST_SUITE_P(All,
                                          "unigram"),
                          [](const auto& tested) { return std::string(tested.param); });
 
+TEST(StreamDecoder, IdsOfAPaddedHeadStandForNothing) {
+  const auto tokenizer = load_tokenizer(goldens() / "gpt2");
+  const std::vector<int32_t> ids = tokenizer->encode("Hi there", false);
+  StreamDecoder stream(*tokenizer);
+  std::string text;
+  for (const int32_t id : ids) {
+    text += stream.push(tokenizer->vocab_size() + 7) + stream.push(-1) + stream.push(id);
+  }
+  EXPECT_EQ(text + stream.finish(), "Hi there");
+}
+
 TEST(StreamDecoder, HoldsABrokenCharacterBackUntilTheEnd) {
   const auto tokenizer = load_tokenizer(goldens() / "gpt2");
   const Ids emoji = tokenizer->encode("👩", false);
