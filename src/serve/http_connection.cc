@@ -94,6 +94,7 @@ class ConnectionExchange : public Exchange {
       return;
     }
     phase_ = Phase::kDone;
+    report(state_->gone() ? 499 : response.status);  // before the client can ask for it
     state_->answered();
     const bool close = !connection_->keep_alive();
     std::string bytes = head_of(connection_->shared(), response.status, response.type,
@@ -101,9 +102,7 @@ class ConnectionExchange : public Exchange {
     if (request_.method != "HEAD" && response.status != 304 && response.status != 204) {
       bytes += response.body;
     }
-    const bool sent = connection_->send(
-        {.bytes = std::move(bytes), .bounded = false, .last = true, .close = close});
-    report(sent ? response.status : 499);
+    connection_->send({.bytes = std::move(bytes), .bounded = false, .last = true, .close = close});
   }
 
   bool begin_stream(int status, std::string_view type, const HttpHeaders& headers) override {
@@ -139,11 +138,11 @@ class ConnectionExchange : public Exchange {
       return;
     }
     phase_ = Phase::kDone;
+    report(state_->gone() ? 499 : status_);
     state_->answered();
     const bool chunks = connection_->chunks() && request_.method != "HEAD";
-    const bool sent = connection_->send(
+    connection_->send(
         {.bytes = chunks ? "0\r\n\r\n" : "", .bounded = false, .last = true, .close = close_});
-    report(sent ? status_ : 499);
   }
 
   void on_close(std::function<void()> callback) override { state_->on_close(std::move(callback)); }

@@ -102,7 +102,7 @@ TEST(OpenAi, StopStringsEndAnAnswerAndAreNeverShown) {
   for (const std::string stream : {"true", "false"}) {
     const RawClient::Answer answer = client.post(
         "/v1/chat/completions",
-        chat_body("one two three four five six", R"("stop":["two thr","zzz"],"stream":)" + stream));
+        chat_body("one two three flood", R"("stop":["two thr","zzz"],"stream":)" + stream));
     std::string text;
     Json reason;
     if (stream == "true") {
@@ -372,6 +372,7 @@ TEST(OpenAi, ASlowReaderDoesNotHoldUpOthers) {
   const std::string body = chat_body("flood", R"("stream":true)");
   slow.send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: " +
             std::to_string(body.size()) + "\r\n\r\n" + body);
+  ASSERT_TRUE(eventually([&] { return served.control->runs == 1; }));
   RawClient client(served.port());
   EXPECT_EQ(client.post("/v1/chat/completions", chat_body("x")).status, 200);
   EXPECT_TRUE(eventually([&] { return served.control->interrupted == 1; }));
