@@ -11,6 +11,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -55,13 +56,15 @@ class TokenMasks {
   std::shared_ptr<const TopMask> make(const Top& top);
   std::vector<uint32_t> frames_below(uint32_t start, int depth);
   Stacks::Set outside(uint32_t start);
+  uint64_t loop_classes(Stacks::Set set);
 
   const Grammar grammar_;
   const std::shared_ptr<const Vocabulary> vocabulary_;
   mutable std::mutex mutex_;
   std::map<uint32_t, std::vector<Caller>> callers_;  // by start of what is called
   Stacks stacks_;
-  std::map<uint32_t, Stacks::Set> outside_;  // by start, sets of stacks_
+  std::map<uint32_t, Stacks::Set> outside_;          // by start, sets of stacks_
+  std::unordered_map<Stacks::Set, uint64_t> loops_;  // see loop_classes
   std::map<Top, std::shared_ptr<const TopMask>> cache_;
   size_t cache_memory_ = 0;
   size_t made_ = 0;
