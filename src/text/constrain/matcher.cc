@@ -125,10 +125,8 @@ uint32_t Matcher::clamp(uint32_t frame_state, uint32_t count) const {
   if (count < loop.min) {
     return loop.min - count > far ? loop.min - far : count;
   }
-  if (loop.max == GrammarBuilder::kUnbounded) {
-    return loop.min;
-  }
-  return loop.max - count > far ? std::max(loop.min, loop.max - far) : count;
+  const bool endless = loop.max == GrammarBuilder::kUnbounded || loop.max - count > far;
+  return endless ? Stacks::kAnyCount : count;
 }
 
 /// Adds the tokens of the stacks with `node` on top. A loop with a small body right below belongs
