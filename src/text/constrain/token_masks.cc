@@ -15,11 +15,10 @@
 namespace tessera::constrain {
 namespace {
 
-constexpr uint64_t kWorkLimit = 50'000'000;  // stacks looked at for one mask
-constexpr int kKnownFrames = 3;              // levels of callers that rests are checked with
-constexpr size_t kLoopBranch = 2;            // nodes of a branch for which the loop is looked at
-constexpr size_t kBigBranch = 256;           // the same where no loop was seen yet
-constexpr size_t kMaxRests = 8'000'000;      // bytes of rests of one mask
+constexpr int kKnownFrames = 3;          // levels of callers that rests are checked with
+constexpr size_t kLoopBranch = 2;        // nodes of a branch for which the loop is looked at
+constexpr size_t kBigBranch = 256;       // the same where no loop was seen yet
+constexpr size_t kMaxRests = 8'000'000;  // bytes of rests of one mask
 constexpr size_t kCacheLimit = size_t{256} << 20;  // bytes of masks
 constexpr size_t kStacksLimit = size_t{32} << 20;  // bytes of stacks
 constexpr size_t kListLimit = 8;                   // list up to vocabulary / 8 / 32 tokens
@@ -149,11 +148,12 @@ std::vector<uint32_t> TokenMasks::frames_below(uint32_t start, int depth) {
 
 /// Everything that can follow, anywhere, when the automaton is left.
 Stacks::Set TokenMasks::outside(uint32_t start) {
-  const auto [it, added] = outside_.try_emplace(start, Stacks::kDead);
-  if (added) {
-    it->second = stacks_.resume(stacks_.set_of(frames_below(start, kKnownFrames)));
+  const auto known = outside_.find(start);
+  if (known != outside_.end()) {
+    return known->second;
   }
-  return it->second;
+  const Stacks::Set all = stacks_.resume(stacks_.set_of(frames_below(start, kKnownFrames)));
+  return outside_[start] = all;
 }
 
 /// Classes of bytes of which every one leads from the set to itself, as bits (Vocabulary).
@@ -178,7 +178,6 @@ std::shared_ptr<const TopMask> TokenMasks::make(const Top& top) {
     outside_.clear();
     loops_.clear();
   }
-  stacks_.limit_work(kWorkLimit);
   const auto nodes = vocabulary_->nodes().first(vocabulary_->nodes().size() - 1);
   const auto ids_of = [&](size_t node) {
     const uint32_t begin = vocabulary_->nodes()[node].first_id;
@@ -248,13 +247,16 @@ std::shared_ptr<const TopMask> TokenMasks::make(const Top& top) {
   return mask;
 }
 
-std::shared_ptr<const TopMask> TokenMasks::find(const Top& top) {
+std::shared_ptr<const TopMask> TokenMasks::find(const Top& top, uint64_t& work_left) {
   const std::lock_guard lock(mutex_);
   const auto known = cache_.find(top);
   if (known != cache_.end()) {
     return known->second;
   }
+  stacks_.limit_work(work_left);
+  work_left = 0;  // unless it returns
   auto mask = make(top);
+  work_left = stacks_.work_left();
   if (cache_memory_ > kCacheLimit) {
     cache_.clear();
     cache_memory_ = 0;
@@ -274,7 +276,8 @@ void TokenMasks::prepare() {
       }
     }
     if (!automaton.edges_of(state).empty()) {
-      find({{state, 0}});
+      uint64_t work = kWorkLimit;
+      find({{state, 0}}, work);
     }
   }
 }

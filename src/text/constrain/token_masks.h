@@ -38,7 +38,12 @@ class TokenMasks {
 
   TokenMasks(Grammar grammar, std::shared_ptr<const Vocabulary> vocabulary);
 
-  std::shared_ptr<const TopMask> find(const Top& top);
+  /// Stacks that the masks of one step may look at (about a second).
+  static constexpr uint64_t kWorkLimit = 10'000'000;
+
+  /// Throws Unsupported when making the mask looks at more than `work_left` stacks; what was used
+  /// is taken off.
+  std::shared_ptr<const TopMask> find(const Top& top, uint64_t& work_left);
   /// Masks of all states, so that no later step has to wait for one. Tops inside counted loops are
   /// still made on demand. Stops when the cache is full.
   void prepare();
