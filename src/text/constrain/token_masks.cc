@@ -16,6 +16,7 @@ namespace tessera::constrain {
 namespace {
 
 constexpr int kKnownFrames = 3;          // levels of callers that rests are checked with
+constexpr size_t kMaxFrames = 64;        // with more callers, one level must do
 constexpr size_t kLoopBranch = 2;        // nodes of a branch for which the loop is looked at
 constexpr size_t kBigBranch = 256;       // the same where no loop was seen yet
 constexpr size_t kMaxRests = 8'000'000;  // bytes of rests of one mask
@@ -152,7 +153,11 @@ Stacks::Set TokenMasks::outside(uint32_t start) {
   if (known != outside_.end()) {
     return known->second;
   }
-  const Stacks::Set all = stacks_.resume(stacks_.set_of(frames_below(start, kKnownFrames)));
+  std::vector<uint32_t> frames = frames_below(start, 1);
+  if (frames.size() <= kMaxFrames) {
+    frames = frames_below(start, kKnownFrames);
+  }
+  const Stacks::Set all = stacks_.resume(stacks_.set_of(frames));
   return outside_[start] = all;
 }
 
