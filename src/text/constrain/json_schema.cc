@@ -17,6 +17,7 @@ namespace {
 using io::OrderedJson;
 
 constexpr size_t kMaxRules = 50'000;
+constexpr size_t kMaxProducts = 4'000;  // rules of three and more schemas at once
 constexpr uint32_t kUnbounded = GrammarBuilder::kUnbounded;
 
 }  // namespace
@@ -31,11 +32,12 @@ SchemaReader::Expr SchemaReader::value(const SchemaParts& parts) {
   if (key.empty()) {
     return text_.value();
   }
+  products_ += key.size() > 2 && !rules_.contains(key) ? 1 : 0;
   const auto [it, added] = rules_.try_emplace(std::move(key), 0);
   if (added) {
-    TESSERA_CHECK(rules_.size() <= kMaxRules, Unsupported,
+    TESSERA_CHECK(rules_.size() <= kMaxRules && products_ <= kMaxProducts, Unsupported,
                   "JSON schema, {}: its alternatives multiply to more than {} rules", parts[0].path,
-                  kMaxRules);
+                  products_ > kMaxProducts ? kMaxProducts : kMaxRules);
     const GrammarBuilder::Rule rule = builder_.declare(parts[0].path);
     it->second = rule;
     pending_.emplace_back(rule, parts);
@@ -181,7 +183,7 @@ SchemaReader::Expr SchemaReader::string(const SchemaParts& flat) {
     return min == 0 && max == kUnbounded ? text_.string() : text_.string(min, max);
   }
   if (min > 0 || max != kUnbounded) {
-    restrict(builder_.repeat(text_.canonical_chars(CharSet::all()), min, max));
+    restrict(builder_.repeat(text_.canonical_char(), min, max));
   }
   return text_.quoted(*content);
 }

@@ -193,6 +193,14 @@ JsonText::Expr JsonText::canonical_chars(const CharSet& set) {
   return builder_.choice(std::move(spellings));
 }
 
+JsonText::Expr JsonText::canonical_char() {
+  if (!canonical_char_) {
+    const Expr chars = canonical_chars(CharSet::all());
+    canonical_char_ = builder_.subtract(chars, builder_.never());
+  }
+  return *canonical_char_;
+}
+
 JsonText::Expr JsonText::pattern(std::string_view pattern) {
   RegexOptions options;
   options.search = true;

@@ -47,6 +47,8 @@ class JsonText {
   Expr string(uint32_t min, uint32_t max);
   /// Characters in the one spelling that serialisers use: escaped only where JSON demands it.
   Expr canonical_chars(const CharSet& set);
+  /// Any one of them, as a small automaton that can be repeated often.
+  Expr canonical_char();
   Expr quoted(Expr content);
   /// The content of a string that a pattern matches somewhere, canonical.
   Expr pattern(std::string_view pattern);
@@ -65,6 +67,7 @@ class JsonText {
   JsonLayout layout_;
   std::optional<GrammarBuilder::Rule> value_;
   std::optional<GrammarBuilder::Rule> string_;
+  std::optional<Expr> canonical_char_;
 };
 
 }  // namespace tessera::constrain

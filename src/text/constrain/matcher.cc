@@ -12,7 +12,7 @@
 namespace tessera::constrain {
 namespace {
 
-constexpr uint64_t kWorkLimit = 50'000'000;       // stacks looked at in one call
+constexpr uint64_t kWorkLimit = TokenMasks::kWorkLimit;
 constexpr size_t kStacksLimit = size_t{4} << 20;  // bytes before old stacks are thrown away
 constexpr size_t kRecentMasks = 8;
 
@@ -125,10 +125,8 @@ uint32_t Matcher::clamp(uint32_t frame_state, uint32_t count) const {
   if (count < loop.min) {
     return loop.min - count > far ? loop.min - far : count;
   }
-  if (loop.max == GrammarBuilder::kUnbounded) {
-    return loop.min;
-  }
-  return loop.max - count > far ? std::max(loop.min, loop.max - far) : count;
+  const bool endless = loop.max == GrammarBuilder::kUnbounded || loop.max - count > far;
+  return endless ? Stacks::kAnyCount : count;
 }
 
 /// Adds the tokens of the stacks with `node` on top. A loop with a small body right below belongs
@@ -143,14 +141,15 @@ void Matcher::add_top(uint32_t node, std::span<uint32_t> bits) {
     if (is_loop &&
         constraint_->grammar().automaton().loops[frame.state & ~Automaton::kLoop].is_small) {
       const uint32_t count = clamp(frame.state, frame.count);
-      add_mask(*constraint_->masks().find({{top.state, 0}, {frame.state, count}}), frame.parents,
-               bits);
+      add_mask(*constraint_->masks().find({{top.state, 0}, {frame.state, count}}, cold_work_),
+               frame.parents, bits);
     } else {
       others.push_back(parent);
     }
   }
   if (!others.empty()) {
-    add_mask(*constraint_->masks().find({{top.state, 0}}), stacks_->set_of(others), bits);
+    add_mask(*constraint_->masks().find({{top.state, 0}}, cold_work_), stacks_->set_of(others),
+             bits);
   }
 }
 
@@ -197,6 +196,7 @@ bool Matcher::mask(std::span<uint32_t> bits) {
     std::copy(known->bits.begin(), known->bits.end(), bits.begin());
     return std::any_of(known->bits.begin(), known->bits.end(), [](uint32_t w) { return w != 0; });
   }
+  cold_work_ = kWorkLimit;
   const auto nodes = stacks_->nodes_of(at);
   for (const uint32_t node : std::vector<uint32_t>(nodes.begin(), nodes.end())) {
     if (stacks_->node(node).state == Stacks::kEnd) {

@@ -112,6 +112,7 @@ class Matcher {
   std::vector<Remembered> recent_;  // masks of the last places, a ring
   size_t next_recent_ = 0;
   std::vector<Stacks::Set> path_;
+  uint64_t cold_work_ = 0;  // left for new masks in this step
 };
 
 }  // namespace tessera::constrain

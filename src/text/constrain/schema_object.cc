@@ -173,7 +173,7 @@ Expr ObjectReader::other_members() {
   if (patterns_.empty() && names_.empty()) {
     return other_pair(text_.string(), 0);
   }
-  const Expr any = b_.repeat(text_.canonical_chars(CharSet::all()), 0);
+  const Expr any = b_.repeat(text_.canonical_char(), 0);
   std::vector<Expr> taken;
   for (const std::string& name : names_) {
     const std::string spelled = io::Json(name).dump();

@@ -37,6 +37,7 @@ class SchemaReader {
   JsonText text_;
   std::map<std::vector<std::pair<const io::OrderedJson*, int>>, GrammarBuilder::Rule> rules_;
   std::vector<std::pair<GrammarBuilder::Rule, SchemaParts>> pending_;
+  size_t products_ = 0;  // rules of three and more schemas
 };
 
 /// `min` to `max` times `item`, commas between them; with `after_others` also one before the first.

@@ -141,6 +141,7 @@ void Stacks::arrive(uint32_t state, uint32_t parent) {
 }
 
 void Stacks::arrive_all(uint32_t state, Set parents) {
+  spend(sets_[parents].size);
   for (const uint32_t parent : nodes_of(parents)) {
     arrive(state, parent);
   }
@@ -281,6 +282,7 @@ Stacks::Set Stacks::compute_step(Set at, uint8_t byte) {
   pushes_.clear();
   ended_ = false;
   bottomed_ = false;
+  spend(sets_[at].size);
   for (const uint32_t index : nodes_of(at)) {
     const Node node = nodes_[index];
     if (node.state == kEnd) {

@@ -58,6 +58,7 @@ class Stacks {
   size_t memory() const;
   /// Throws Unsupported when the steps from now on look at more than `limit` stacks.
   void limit_work(uint64_t limit) { work_left_ = limit; }
+  uint64_t work_left() const { return work_left_; }
   /// The number of a node.
   uint32_t make_node(const Node& node) { return intern_node(node); }
   /// The node that stands for all that is unknown below (see `partial`).

@@ -15,9 +15,11 @@
 namespace tessera::constrain {
 namespace {
 
-constexpr uint64_t kWorkLimit = 50'000'000;        // stacks looked at for one mask
-constexpr int kKnownFrames = 3;                    // levels of callers that rests are checked with
-constexpr size_t kMaxRests = 8'000'000;            // bytes of rests of one mask
+constexpr int kKnownFrames = 3;          // levels of callers that rests are checked with
+constexpr size_t kMaxFrames = 64;        // with more callers, one level must do
+constexpr size_t kLoopBranch = 2;        // nodes of a branch for which the loop is looked at
+constexpr size_t kBigBranch = 256;       // the same where no loop was seen yet
+constexpr size_t kMaxRests = 8'000'000;  // bytes of rests of one mask
 constexpr size_t kCacheLimit = size_t{256} << 20;  // bytes of masks
 constexpr size_t kStacksLimit = size_t{32} << 20;  // bytes of stacks
 constexpr size_t kListLimit = 8;                   // list up to vocabulary / 8 / 32 tokens
@@ -147,9 +149,29 @@ std::vector<uint32_t> TokenMasks::frames_below(uint32_t start, int depth) {
 
 /// Everything that can follow, anywhere, when the automaton is left.
 Stacks::Set TokenMasks::outside(uint32_t start) {
-  const auto [it, added] = outside_.try_emplace(start, Stacks::kDead);
+  const auto known = outside_.find(start);
+  if (known != outside_.end()) {
+    return known->second;
+  }
+  std::vector<uint32_t> frames = frames_below(start, 1);
+  if (frames.size() <= kMaxFrames) {
+    frames = frames_below(start, kKnownFrames);
+  }
+  const Stacks::Set all = stacks_.resume(stacks_.set_of(frames));
+  return outside_[start] = all;
+}
+
+/// Classes of bytes of which every one leads from the set to itself, as bits (Vocabulary).
+uint64_t TokenMasks::loop_classes(Stacks::Set set) {
+  const auto [it, added] = loops_.try_emplace(set, 0);
   if (added) {
-    it->second = stacks_.resume(stacks_.set_of(frames_below(start, kKnownFrames)));
+    uint64_t leave = 0;
+    for (unsigned byte = 0; byte < 256; ++byte) {
+      if (stacks_.step(set, static_cast<uint8_t>(byte)) != set) {
+        leave |= uint64_t{1} << Vocabulary::byte_class(static_cast<uint8_t>(byte));
+      }
+    }
+    it->second = ~leave;
   }
   return it->second;
 }
@@ -159,8 +181,8 @@ std::shared_ptr<const TopMask> TokenMasks::make(const Top& top) {
   if (stacks_.memory() > kStacksLimit) {
     stacks_.keep_only({});
     outside_.clear();
+    loops_.clear();
   }
-  stacks_.limit_work(kWorkLimit);
   const auto nodes = vocabulary_->nodes().first(vocabulary_->nodes().size() - 1);
   const auto ids_of = [&](size_t node) {
     const uint32_t begin = vocabulary_->nodes()[node].first_id;
@@ -186,6 +208,17 @@ std::shared_ptr<const TopMask> TokenMasks::make(const Top& top) {
       continue;
     }
     at[node.depth] = next;
+    // In a loop (the middle of a string) whole branches of the trie are allowed.
+    const bool may_loop = !stacks_.can_end(next) &&
+                          node.skip - i > (next == at[node.depth - 1U] ? kLoopBranch : kBigBranch);
+    if (may_loop && (vocabulary_->classes_below()[i] & ~loop_classes(next)) == 0) {
+      const uint32_t begin = node.first_id;
+      const auto branch =
+          vocabulary_->ids().subspan(begin, vocabulary_->nodes()[node.skip].first_id - begin);
+      mask->ids.insert(mask->ids.end(), branch.begin(), branch.end());
+      i = node.skip;
+      continue;
+    }
     const auto ids = ids_of(i);
     mask->ids.insert(mask->ids.end(), ids.begin(), ids.end());
     if (stacks_.can_end(next)) {
@@ -219,13 +252,16 @@ std::shared_ptr<const TopMask> TokenMasks::make(const Top& top) {
   return mask;
 }
 
-std::shared_ptr<const TopMask> TokenMasks::find(const Top& top) {
+std::shared_ptr<const TopMask> TokenMasks::find(const Top& top, uint64_t& work_left) {
   const std::lock_guard lock(mutex_);
   const auto known = cache_.find(top);
   if (known != cache_.end()) {
     return known->second;
   }
+  stacks_.limit_work(work_left);
+  work_left = 0;  // unless it returns
   auto mask = make(top);
+  work_left = stacks_.work_left();
   if (cache_memory_ > kCacheLimit) {
     cache_.clear();
     cache_memory_ = 0;
@@ -245,7 +281,8 @@ void TokenMasks::prepare() {
       }
     }
     if (!automaton.edges_of(state).empty()) {
-      find({{state, 0}});
+      uint64_t work = kWorkLimit;
+      find({{state, 0}}, work);
     }
   }
 }

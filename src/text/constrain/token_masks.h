@@ -11,6 +11,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -37,7 +38,12 @@ class TokenMasks {
 
   TokenMasks(Grammar grammar, std::shared_ptr<const Vocabulary> vocabulary);
 
-  std::shared_ptr<const TopMask> find(const Top& top);
+  /// Stacks that the masks of one step may look at (about a second).
+  static constexpr uint64_t kWorkLimit = 10'000'000;
+
+  /// Throws Unsupported when making the mask looks at more than `work_left` stacks; what was used
+  /// is taken off.
+  std::shared_ptr<const TopMask> find(const Top& top, uint64_t& work_left);
   /// Masks of all states, so that no later step has to wait for one. Tops inside counted loops are
   /// still made on demand. Stops when the cache is full.
   void prepare();
@@ -55,13 +61,15 @@ class TokenMasks {
   std::shared_ptr<const TopMask> make(const Top& top);
   std::vector<uint32_t> frames_below(uint32_t start, int depth);
   Stacks::Set outside(uint32_t start);
+  uint64_t loop_classes(Stacks::Set set);
 
   const Grammar grammar_;
   const std::shared_ptr<const Vocabulary> vocabulary_;
   mutable std::mutex mutex_;
   std::map<uint32_t, std::vector<Caller>> callers_;  // by start of what is called
   Stacks stacks_;
-  std::map<uint32_t, Stacks::Set> outside_;  // by start, sets of stacks_
+  std::map<uint32_t, Stacks::Set> outside_;          // by start, sets of stacks_
+  std::unordered_map<Stacks::Set, uint64_t> loops_;  // see loop_classes
   std::map<Top, std::shared_ptr<const TopMask>> cache_;
   size_t cache_memory_ = 0;
   size_t made_ = 0;

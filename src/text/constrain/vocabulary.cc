@@ -4,6 +4,8 @@
 #include "core/error.h"
 
 #include <algorithm>
+#include <array>
+#include <initializer_list>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -50,6 +52,51 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<int32_t> end
     nodes_[node].skip = static_cast<uint32_t>(nodes_.size());
   }
   nodes_.push_back({0, static_cast<uint32_t>(ids_.size()), 0, 0});
+  // Children come after their parent: from the back, `below` of each depth collects what is below.
+  classes_below_.assign(nodes_.size(), 0);
+  std::vector<uint64_t> below(longest_ + 2, 0);
+  for (size_t i = nodes_.size() - 1; i-- > 0;) {
+    const size_t depth = nodes_[i].depth;
+    classes_below_[i] = std::exchange(below[depth + 1], 0);
+    below[depth] |= classes_below_[i] | uint64_t{1} << byte_class(nodes_[i].byte);
+  }
+}
+
+unsigned Vocabulary::byte_class(uint8_t byte) {
+  static const std::array<uint8_t, 256> kClasses = [] {
+    std::array<uint8_t, 256> classes{};
+    uint8_t next = 0;
+    const auto assign = [&](int first, int last) {
+      for (int b = first; b <= last; ++b) {
+        classes[static_cast<size_t>(b)] = next;
+      }
+      ++next;
+    };
+    for (const auto& [first, last] : std::initializer_list<std::pair<int, int>>{{0, 0x1F},
+                                                                                {'0', '9'},
+                                                                                {'A', 'F'},
+                                                                                {'G', 'Z'},
+                                                                                {'a', 'f'},
+                                                                                {'g', 'z'},
+                                                                                {0x80, 0xBF},
+                                                                                {0xC0, 0xDF},
+                                                                                {0xE0, 0xEF},
+                                                                                {0xF0, 0xFF}}) {
+      assign(first, last);
+    }
+    for (int b = 0x20; b <= 0x7F; ++b) {
+      const bool alphanumeric =
+          (b >= '0' && b <= '9') || (b >= 'A' && b <= 'Z') || (b >= 'a' && b <= 'z');
+      if (!alphanumeric) {
+        assign(b, b);
+      }
+    }
+    for (const int b : {'\t', '\n', '\r'}) {
+      assign(b, b);
+    }
+    return classes;
+  }();
+  return kClasses[byte];
 }
 
 Vocabulary Vocabulary::from_tokenizer(const text::Tokenizer& tokenizer,

@@ -42,12 +42,17 @@ class Vocabulary {
   /// A last entry without meaning closes `first_id`.
   std::span<const Node> nodes() const { return nodes_; }
   std::span<const int32_t> ids() const { return ids_; }
+  /// For each node the classes (below 64) of the bytes of all its descendants, as bits.
+  std::span<const uint64_t> classes_below() const { return classes_below_; }
+  /// Letters and digits by kind, other ASCII characters and kinds of UTF-8 bytes one by one.
+  static unsigned byte_class(uint8_t byte);
 
  private:
   std::vector<std::string> tokens_;
   std::vector<int32_t> end_ids_;
   std::vector<Node> nodes_;
   std::vector<int32_t> ids_;
+  std::vector<uint64_t> classes_below_;
   size_t longest_ = 0;
 };
 

@@ -481,6 +481,11 @@ TEST(Constrain, RecursionMergesAndReferences) {
   EXPECT_TRUE(merged.matches("\"abcz\""));
   EXPECT_FALSE(merged.matches("\"abccz\""));
   EXPECT_FALSE(merged.matches("\"abc\""));
+  const Grammar bounded = parse_json_schema(
+      R"x({"type": "string", "pattern": "^[a-z]+$", "minLength": 2, "maxLength": 5000})x");
+  EXPECT_TRUE(bounded.matches("\"" + std::string(5000, 'q') + "\""));
+  EXPECT_FALSE(bounded.matches("\"" + std::string(5001, 'q') + "\""));
+  EXPECT_FALSE(bounded.matches("\"q\""));
   const Grammar narrowed =
       parse_json_schema(R"x({"enum": ["a", 1, null, "abc"], "type": "string", "minLength": 2})x");
   EXPECT_TRUE(narrowed.matches("\"abc\""));

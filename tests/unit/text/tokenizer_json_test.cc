@@ -236,5 +236,33 @@ TEST(LoadTokenizer, NamesWhatIsMissing) {
   EXPECT_THROW(load_tokenizer(folder), NotFound);
 }
 
+/// The bytes of all tokens of a text, joined, are the text: word marks, bytes and added tokens too.
+TEST(TokenBytes, JoinToTheText) {
+  for (const char* folder : {"gpt2", "llama", "llama3", "qwen2"}) {
+    const auto tokenizer = load_tokenizer(goldens() / folder);
+    for (const std::string text :
+         {"Hello  world 123, it's\n\tx!", "\u00e9 \u6f22 \U0001F600 \u0301", "\x01 a"}) {
+      std::string bytes;
+      for (const int32_t id : tokenizer->encode(text, false)) {
+        bytes += tokenizer->token_bytes(id);
+      }
+      EXPECT_THAT((std::vector<std::string>{text, " " + text}), testing::Contains(bytes)) << folder;
+    }
+    EXPECT_EQ(tokenizer->token_bytes(tokenizer->vocab_size()), "");
+    EXPECT_EQ(tokenizer->token_bytes(-1), "");
+  }
+}
+
+TEST(TokenBytes, OfSentencePieceJoinToTheText) {
+  const auto tokenizer = load_tokenizer(path(TESSERA_GOLDENS) / "sentencepiece" / "anygpt");
+  const std::string text = "Hello world, \u6f22\U0001F600 x";
+  std::string bytes;
+  for (const int32_t id : tokenizer->encode(text, false)) {
+    bytes += tokenizer->token_bytes(id);
+  }
+  EXPECT_EQ(bytes, " " + text);
+  EXPECT_EQ(tokenizer->token_bytes(tokenizer->vocab_size()), "");
+}
+
 }  // namespace
 }  // namespace tessera::text
