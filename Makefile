@@ -25,11 +25,12 @@ build:  ## set up and build build/release/tessera
 test:  ## every test that needs no GPU; the last lines are the summary
 	@tools/test.sh
 
-e2e: build  ## the server with the real openai package (fetched into build/e2e)
+e2e: build  ## the server with the real openai package, its page in Chromium (packages go into build/e2e)
 	@tools/setup.sh parity
 	@[ -x build/e2e/bin/python ] || python3 -m venv build/e2e
-	@build/e2e/bin/python -c 'import openai' 2>/dev/null || build/e2e/bin/pip install -q openai
+	@build/e2e/bin/python -c 'import openai, playwright' 2>/dev/null || build/e2e/bin/pip install -q openai playwright
 	@build/e2e/bin/python tests/e2e/openai_client.py $(PROGRAM) models/tessera-mini
+	@PYTHON=$$PWD/build/e2e/bin/python tests/e2e/web/run.sh
 
 bench: build  ## measure this machine, and what tessera does on it
 	@bench/run.py

@@ -23,7 +23,7 @@ using Json = io::OrderedJson;
 constexpr uint64_t kSmallBody = 4 << 20;
 constexpr const char* kContentPolicy =
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
-    "style-src 'self' 'unsafe-inline'; connect-src 'self'; worker-src 'self' blob:; "
+    "style-src 'self'; connect-src 'self'; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 std::vector<double> time_bounds() {

@@ -328,10 +328,14 @@ std::set<Modality> read_modalities(const JsonFields& fields, const ModelCard& ca
   std::set<Modality> result;
   for (const io::Json& item : *list) {
     const std::string name = item.is_string() ? item.get<std::string>() : "";
+    if (name == "auto") {
+      result.insert(card.output.begin(), card.output.end());
+      continue;
+    }
     const bool known =
         name == "text" || name == "image" || name == "audio" || name == "speech" || name == "music";
     if (!known) {
-      fields.fail("modalities", "an array of text, image, audio, music");
+      fields.fail("modalities", "an array of text, image, audio, music, or auto");
     }
     const Modality modality = name == "text"    ? Modality::kText
                               : name == "image" ? Modality::kImage
@@ -345,8 +349,14 @@ std::set<Modality> read_modalities(const JsonFields& fields, const ModelCard& ca
   return result;
 }
 
-// One medium must be in the answer; of several the model chooses.
-std::optional<Modality> target_of(const std::set<Modality>& modalities, const ModelCard& card) {
+// One medium must be in the answer; of several the model chooses, and with "auto" of all.
+std::optional<Modality> target_of(const JsonFields& fields,
+                                  const std::set<Modality>& modalities,
+                                  const ModelCard& card) {
+  if (const io::Json* list = fields.array("modalities");
+      list != nullptr && std::find(list->begin(), list->end(), "auto") != list->end()) {
+    return std::nullopt;
+  }
   std::vector<Modality> media;
   for (const Modality modality : modalities) {
     if (modality != Modality::kText) {
@@ -495,7 +505,7 @@ ChatCall parse_chat(const io::Json& body, const RequestContext& context) {
     fields.fail("messages", fmt::format("an array of 1 to {} messages", kMaxMessages));
   }
   ChatTask task{.messages = MessageReader(context).read(*messages),
-                .to = target_of(call.modalities, context.card)};
+                .to = target_of(fields, call.modalities, context.card)};
   if (const io::Json* audio = fields.object("audio"); audio != nullptr) {
     const JsonFields sound(*audio, "audio");
     call.sound_format =

@@ -42,7 +42,7 @@ export class Composer {
   }
 
   modalities(outputs) {
-    return h('fieldset', { class: 'modalities' }, h('legend', { class: 'visually-hidden' }, t('reply_as')), outputs.map((name) =>
+    return h('fieldset', { class: 'modalities' }, h('legend', { class: 'visually-hidden' }, t('reply_as')), ['auto', ...outputs].map((name) =>
       h('label', { class: `modality modality-${name}`, title: `${t('reply_as')}: ${t(name)}` },
         h('input', { type: 'radio', name: 'reply-as', value: name, checked: name === replyAs(), onchange: () => change({ replyAs: name }) }),
         icon(name), h('span', {}, t(name)))));

@@ -22,6 +22,7 @@ const tell = (node) => progress.dispatchEvent(new CustomEvent('change', { detail
 // Text may always accompany media; speech and music share the API's "audio" settings.
 function modalityFields(replyAs) {
   if (replyAs === 'text') return { modalities: ['text'] };
+  if (replyAs === 'auto') return { modalities: ['auto'], audio: { format: 'wav' } };
   const fields = { modalities: ['text', replyAs] };
   if (replyAs === 'image') return fields;
   const voice = replyAs === 'speech' && currentModel()?.voices.includes(settings.voice) ? { voice: settings.voice } : {};

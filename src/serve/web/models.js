@@ -11,8 +11,12 @@ export const currentModel = () => models.list.find((model) => model.id === setti
 export const takes = (kind) => currentModel()?.input.includes(kind) ?? false;
 export const takesSound = () => takes('speech') || takes('music');
 
-/// The modality to reply in: the chosen one where the model has it.
-export const replyAs = () => (currentModel()?.output.includes(settings.replyAs) ? settings.replyAs : 'text');
+/// The modality to reply in: the chosen one where the model has it, else what the model decides ('auto').
+export function replyAs() {
+  const output = currentModel()?.output ?? ['text'];
+  if (output.includes(settings.replyAs)) return settings.replyAs;
+  return output.length > 1 ? 'auto' : 'text';
+}
 
 export function chooseModel(id) {
   change({ model: id });

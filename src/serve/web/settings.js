@@ -3,7 +3,7 @@ const kKey = 'tessera.settings';
 const kSampling = ['temperature', 'top_p', 'max_tokens', 'seed', 'stop'];
 
 const defaults = {
-  theme: 'auto', language: 'auto', model: '', replyAs: 'text', voice: '', sidebar: true, panel: false, sampling: {},
+  theme: 'auto', language: 'auto', model: '', replyAs: 'auto', voice: '', sidebar: true, panel: false, sampling: {},
 };
 
 function read() {

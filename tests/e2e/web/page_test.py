@@ -24,7 +24,7 @@ class Conversation(PageTest):
         expect(self.last.locator(".stats")).to_contain_text("first after")
         request = self.state()["requests"][-1]
         self.assertEqual([m["role"] for m in request["messages"]], ["user", "assistant", "user"])
-        self.assertEqual((request["stream"], request["model"], request["modalities"]), (True, "tessera-mini", ["text"]))
+        self.assertEqual((request["stream"], request["model"], request["modalities"]), (True, "tessera-mini", ["auto"]))
 
     def test_stop_ends_the_request_and_keeps_the_text(self):
         self.say("long story", wait=False)
@@ -74,7 +74,7 @@ class Conversation(PageTest):
         self.assertNotIn("temperature", self.state()["requests"][-1])
 
     def test_model_picker_follows_capabilities(self):
-        expect(self.page.locator("input[name=reply-as]")).to_have_count(4)
+        expect(self.page.locator("input[name=reply-as]")).to_have_count(5)
         self.page.select_option("#model", "words-only")
         expect(self.page.locator("input[name=reply-as]")).to_have_count(0)
         expect(self.page.get_by_role("button", name="Record", exact=True)).to_have_count(0)

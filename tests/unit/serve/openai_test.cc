@@ -197,7 +197,11 @@ TEST(OpenAi, OneMediumThatIsAskedForMustBeInTheAnswer) {
   client.post("/v1/chat/completions", chat_body("x", R"("modalities":["text","image"])"));
   client.post("/v1/chat/completions", chat_body("x", R"("modalities":["text","image","music"])"));
   client.post("/v1/chat/completions", chat_body("make:image x", R"("modalities":["text"])"));
+  const RawClient::Answer chosen =
+      client.post("/v1/chat/completions", chat_body("make:image x", R"("modalities":["auto"])"));
   const auto& requests = served.control->requests;
+  EXPECT_EQ(std::get<ChatTask>(requests.at(3).task).to, std::nullopt);
+  EXPECT_EQ(Json::parse(chosen.body)["choices"][0]["message"]["images"].size(), 1U);
   EXPECT_EQ(std::get<ChatTask>(requests.at(0).task).to, Modality::kImage);
   EXPECT_EQ(std::get<ChatTask>(requests.at(1).task).to, std::nullopt);
   EXPECT_EQ(std::get<ChatTask>(requests.at(2).task).to, Modality::kText);
