@@ -65,7 +65,8 @@ class Engine {
   /// Ends a request at the next step; unknown numbers are ignored. Thread-safe.
   void cancel(uint64_t number);
 
-  /// One step of all that runs. False when there is nothing to do. One thread at a time.
+  /// One step of all that runs. False when there is nothing to do. One thread at a time. When the
+  /// model or a callback throws, the engine is over: its requests get no on_finish.
   bool step();
   /// Steps until nothing is left to do.
   void run();

@@ -85,6 +85,22 @@ cp -r "$model" "$work/wide"
 sed -i 's/"intermediate_size": 52/"intermediate_size": 53/' "$work/wide/config.json"
 expect 4 forward "$work/wide" --in "$model/parity.safetensors" --out "$work/o"; says 'gate_proj' err
 
+# GGUF files: written, looked into, run; cut off they are refused, and nothing half-written is left.
+. "$(dirname "$0")/fixtures.sh"
+write_ids "$work/ids.safetensors" 1 5 9
+expect 0 compress "$model" --to gguf:Q8_0 -o "$work/p.gguf"
+expect 0 inspect "$work/p.gguf" --tensors; says 'blk.0.attn_q.weight' out
+expect 0 forward "$work/p.gguf" --in "$work/ids.safetensors" --out "$work/logits.safetensors"
+[ -s "$work/logits.safetensors" ] || fail "no logits of a GGUF file"
+expect 3 tokenize "$work/p.gguf" --text a; says 'no tokenizer' err
+head -c 20000 "$work/p.gguf" >"$work/cut.gguf"
+expect 4 inspect "$work/cut.gguf"; silent out
+expect 4 forward "$work/cut.gguf" --in "$work/ids.safetensors" --out "$work/o"
+expect 2 compress "$model" --to gguf:Q9 -o "$work/o"; says 'Q9' err
+expect 7 compress "$model" --to gguf:Q8_0 -o /dev/full
+expect 3 compress "$work/none" --to gguf:Q8_0 -o "$work/o"
+[ ! -e "$work/o" ] || fail "an output was left behind"
+
 # Conversations: a model without media, an unknown kind of reply, files that are no media.
 expect 3 converse -m "$model" hello; says 'any_to_any.json' err; silent out
 expect 2 converse -m "$model" hello --to smell
@@ -98,6 +114,16 @@ if [ -d "$mini" ]; then
   expect 0 converse -m "$mini" 'draw a red circle' --to image --out "$work/media" --json --seed 1
   says '"valid":true' out; says '"type":"image"' out
   [ "$(head -c 4 "$work/media/part-0001.png" | tail -c 3)" = PNG ] || fail "no picture was written"
+  # Many prompts at once give what each gives alone; one that is too long stops all before anything is said.
+  printf 'Draw a cat\nHow are you\n\nTwo\nDraw a cat\n' >"$work/prompts.txt"
+  for batch in 1 3; do
+    expect 0 generate -m "$mini" -f "$work/prompts.txt" --batch "$batch" -n 12 --seed 5
+    mv "$work/out" "$work/batch-$batch"
+  done
+  [ -s "$work/batch-1" ] && cmp -s "$work/batch-1" "$work/batch-3" || fail "a batch differs from its prompts alone"
+  printf 'cat %.0s' {1..3000} >>"$work/prompts.txt"
+  expect 2 generate -m "$mini" -f "$work/prompts.txt" --batch 3; says 'context' err; silent out
+  expect 0 generate -m "$mini" a b --batch 2 -n 0
   expect 0 converse -m "$mini" 'What is in this picture?' --image "$work/media/part-0001.png" --to text
   [ -s "$work/out" ] || fail "no answer about a picture"
   printf '/to image\nDraw a blue star.\n/to text\nWhat colour is it?\n/save %s\n/quit\n' "$work/talk.jsonl" |

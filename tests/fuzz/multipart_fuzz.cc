@@ -27,7 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   HttpRequest request;
   parse_target(input.substr(0, line), request);
   if (const auto bytes = decode_base64(body)) {
-    if (decode_base64(base64(*bytes)) != bytes) {
+    if (decode_base64(tessera::base64(*bytes)) != bytes) {
       std::abort();
     }
   }
