@@ -51,8 +51,16 @@ set_target_properties(libtessera PROPERTIES OUTPUT_NAME tessera BUILD_RPATH "${T
 # Our CUDA side, opened when a GPU is used. libtorch_cuda.so is open by then, so that nothing of it is needed to link.
 if(TESSERA_CUDA)
   find_package(CUDAToolkit 13 REQUIRED)
+  set(CMAKE_CUDA_ARCHITECTURES 80 90)
+  set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
+  enable_language(CUDA)
   file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*/cuda/*.cc)
-  add_library(libtessera_cuda SHARED ${cuda_sources})
+  file(GLOB_RECURSE cuda_kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*/cuda/*.cu)
+  # Kernels see plain pointers alone: nvcc takes neither our warnings nor libtorch's headers.
+  add_library(tessera_kernels OBJECT ${cuda_kernels})
+  target_include_directories(tessera_kernels PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  set_target_properties(tessera_kernels PROPERTIES CUDA_STANDARD 17 POSITION_INDEPENDENT_CODE ON)
+  add_library(libtessera_cuda SHARED ${cuda_sources} $<TARGET_OBJECTS:tessera_kernels>)
   target_include_directories(libtessera_cuda SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
   target_link_libraries(libtessera_cuda PRIVATE libtessera tessera_flags tessera_torch PkgConfig::YAML)
   target_link_options(libtessera_cuda PRIVATE -Wl,--unresolved-symbols=ignore-all)

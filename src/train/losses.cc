@@ -2,10 +2,12 @@
 #include "train/losses.h"
 
 #include "core/error.h"
+#include "ops/device.h"
 #include "ops/mel.h"
 #include "ops/stft.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 
@@ -93,12 +95,49 @@ SoundLoss SpectralLoss::operator()(const Tensor& sound, const Tensor& truth) con
   return {loss.convergence / count, loss.magnitude / count, loss.mel / count};
 }
 
+namespace {
+
+using CtcFunction =
+    void (*)(const Tensor&, const Tensor&, const Tensor&, const Tensor&, Tensor&, Tensor&);
+
+// libtorch's own waits for the lengths; this one does not, so that a step can be captured.
+class DeviceCtc : public torch::autograd::Function<DeviceCtc> {
+ public:
+  static Tensor forward(torch::autograd::AutogradContext* context,
+                        const Tensor& log_probs,
+                        const Tensor& targets,
+                        const Tensor& frames,
+                        const Tensor& lengths,
+                        CtcFunction function) {
+    Tensor loss, gradient;
+    function(log_probs.contiguous(), targets.contiguous(), frames.contiguous(),
+             lengths.contiguous(), loss, gradient);
+    context->save_for_backward({gradient});
+    return loss;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& outer) {
+    const Tensor gradient = context->get_saved_variables()[0];
+    return {gradient * outer[0].view({-1, 1, 1}), {}, {}, {}, {}};
+  }
+};
+
+}  // namespace
+
 Tensor transcription_loss(const Tensor& log_probs,
                           const Tensor& targets,
                           const Tensor& frames,
                           const Tensor& lengths) {
-  const Tensor each = at::ctc_loss(log_probs.to(at::kFloat).transpose(0, 1), targets, frames,
-                                   lengths, 0, at::Reduction::None, /*zero_infinity=*/true);
+  Tensor each;
+  const auto own = log_probs.is_cuda()
+                       ? reinterpret_cast<CtcFunction>(ops::cuda_function("tessera_ctc_loss"))
+                       : nullptr;
+  if (own != nullptr) {
+    each = DeviceCtc::apply(log_probs.to(at::kFloat), targets, frames, lengths, own);
+  } else {
+    each = at::ctc_loss(log_probs.to(at::kFloat).transpose(0, 1), targets, frames, lengths, 0,
+                        at::Reduction::None, /*zero_infinity=*/true);
+  }
   return (each / lengths.clamp_min(1).to(each.options())).mean();
 }
 

@@ -23,6 +23,11 @@ world::Split world_split(Split split) {
   return split == Split::kTrain ? world::Split::kTrain : world::Split::kValidation;
 }
 
+// The split that the next rendered sound belongs to.
+world::Split wanted_split(Rng& rng, const WorldSoundOptions& options, Split split) {
+  return options.every_split && split == Split::kTrain ? world::any_split(rng) : world_split(split);
+}
+
 std::vector<int16_t> to_pcm(const std::vector<float>& samples) {
   std::vector<int16_t> pcm(samples.size());
   std::transform(samples.begin(), samples.end(), pcm.begin(), [](float x) {
@@ -38,7 +43,7 @@ std::vector<WorldSound> render_music(const WorldSoundOptions& options,
   std::vector<WorldSound> sounds(static_cast<size_t>(count));
   spread(count, options.threads, [&](int64_t i) {
     Rng rng(seed, static_cast<uint64_t>(i));
-    const world::Melody melody = world::draw_melody(rng, world_split(split));
+    const world::Melody melody = world::draw_melody(rng, wanted_split(rng, options, split));
     const Audio audio =
         world::render_melody(melody, options.seconds, world::kSpeechRate, rng.next());
     WorldSound& sound = sounds[static_cast<size_t>(i)];
@@ -50,15 +55,14 @@ std::vector<WorldSound> render_music(const WorldSoundOptions& options,
 }
 
 // A voice and a sentence whose pair belongs to the split.
-world::Utterance draw_utterance(Rng& rng, Split split, bool left_out) {
+world::Utterance draw_utterance(Rng& rng, world::Split split, bool left_out) {
   const auto voices = world::voices();
   while (true) {
     world::Utterance utterance{.voice = static_cast<int>(rng.below(voices.size())),
                                .text = world::draw_sentence(rng)};
     const world::Voice& voice = voices[static_cast<size_t>(utterance.voice)];
-    const bool fits =
-        voice.left_out ? left_out && world::split_of_sentence(utterance.text) == world_split(split)
-                       : world::split_of(voice, utterance.text) == world_split(split);
+    const bool fits = voice.left_out ? left_out && world::split_of_sentence(utterance.text) == split
+                                     : world::split_of(voice, utterance.text) == split;
     if (fits) {
       return utterance;
     }
@@ -104,7 +108,8 @@ std::vector<WorldSound> render_speech(const WorldSoundOptions& options,
   std::vector<world::Utterance> utterances;
   for (int64_t i = 0; i < count; ++i) {
     Rng rng(seed, static_cast<uint64_t>(i));
-    utterances.push_back(draw_utterance(rng, split, options.left_out));
+    const world::Split wanted = wanted_split(rng, options, split);
+    utterances.push_back(draw_utterance(rng, wanted, options.left_out));
   }
   // In parts, so that no more than one part lies in memory as floats.
   constexpr size_t kPart = 512;
@@ -138,6 +143,7 @@ WorldSoundOptions WorldSoundOptions::read(const Options& data) {
   options.validate = data.integer("validate", 200, {0, kMost});
   options.seconds = data.number("seconds", 6.0, {0.1, 60});
   options.left_out = data.boolean("left_out", false);
+  options.every_split = data.boolean("every_split", false);
   options.recordings = data.integer("recordings", 1, {1, 1000});
   options.threads = thread_count(data.integer("threads", 0, {0, 1024}));
   return options;

@@ -29,13 +29,14 @@ struct WorldSoundOptions {
   std::string digits;   // folder of the free spoken digit dataset; empty: left out
   int64_t train = 0;    // rendered sounds
   int64_t validate = 0;
-  double seconds = 6;      // of a piece of music
-  bool left_out = false;   // speech by the voice that training otherwise never hears
-  int64_t recordings = 1;  // times that each real recording is in the training pool
-  int64_t threads = 0;     // 0: one a core
+  double seconds = 6;        // of a piece of music
+  bool left_out = false;     // speech by the voice that training otherwise never hears
+  bool every_split = false;  // rendered training sounds are of any split: for judges
+  int64_t recordings = 1;    // times that each real recording is in the training pool
+  int64_t threads = 0;       // 0: one a core
 
   /// Reads the "data" section: kind (speech | music), assets, scratch, digits, train, validate,
-  /// seconds, left_out, recordings, threads.
+  /// seconds, left_out, every_split, recordings, threads.
   static WorldSoundOptions read(const Options& data);
 };
 

@@ -84,8 +84,6 @@ class AudioCodecTask : public CodecTask {
     return make_items((split == Split::kTrain ? train_ : validate_)->make(std::move(generators)));
   }
 
-  bool capturable() const override { return characters_ == 0; }  // CTC waits for the device
-
   std::vector<Term> losses(const Batch& batch, int64_t step) override {
     const Tensor truth = to_wave(batch.tensors.at("wav"));
     const nn::CodecPass pass = codec().reconstruct(truth);

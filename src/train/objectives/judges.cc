@@ -4,9 +4,10 @@
 //   task:  {kind: scene_judge | speech_recognizer | speaker_judge | music_judge,
 //           save_dtype: int8|fp32}
 //   model: {config: {keys of config.json}} or {from: FOLDER}
-//   data:  scene_judge: {assets: FOLDER, world: {emoji: 88, groups: 4}}; the others as
-//   audio_codec's, with clip the longest
-//          sound taken; noise: 0.003 (most white noise that is added, of full scale)
+//   data:  scene_judge: {assets: FOLDER, world: {emoji: 88, groups: 4}, every_split: false}; the
+//          others as audio_codec's, with clip the longest sound taken; noise: 0.003 (most white
+//          noise that is added, of full scale). every_split: train on held-out combinations too,
+//          so that a judge knows them as well as the others.
 //   batch: {items: N}
 #include "core/error.h"
 #include "text/recognition.h"
@@ -137,8 +138,6 @@ class RecognizerTask : public SoundJudgeTask {
             {{"architectures", {"TesseraSpeechRecognizer"}}, {"classes", text::kSpokenSymbols}},
             {.whole = true, .symbols = 128},
             5.0) {}
-
-  bool capturable() const override { return false; }  // CTC waits for the device
 
   std::vector<Term> losses(const Batch& batch, int64_t /*step*/) override {
     const nn::NamedTensors& t = batch.tensors;

@@ -37,16 +37,18 @@ world::WorldLimits read_world_limits(const Options& data) {
 SceneBatches::SceneBatches(const Options& data, int image_size)
     : image_size_(image_size),
       renderer_(open_scene_renderer(data)),
-      limits_(read_world_limits(data)) {}
+      limits_(read_world_limits(data)),
+      every_split_(data.boolean("every_split", false)) {}
 
 SceneBatches::Drawn SceneBatches::draw(Split split, std::vector<Rng> generators) const {
-  const world::Split wanted =
-      split == Split::kTrain ? world::Split::kTrain : world::Split::kValidation;
   const auto batch = static_cast<int64_t>(generators.size());
   Tensor rows = at::empty({batch, image_size_, image_size_, 3}, at::kByte);
   Drawn drawn;
   uint8_t* out = rows.data_ptr<uint8_t>();
   for (Rng& rng : generators) {
+    const world::Split wanted = every_split_             ? world::any_split(rng)
+                                : split == Split::kTrain ? world::Split::kTrain
+                                                         : world::Split::kValidation;
     drawn.scenes.push_back(world::draw_scene(rng, wanted, limits_));
     const Image image = renderer_.render(drawn.scenes.back(), image_size_, rng.next());
     std::memcpy(out, image.pixels.data(), image.pixels.size());

@@ -16,20 +16,22 @@ world::SceneRenderer open_scene_renderer(const Options& data);
 
 class SceneBatches {
  public:
-  /// Reads "assets" and "world" of the data section.
+  /// Reads "assets", "world" and "every_split" of the data section.
   SceneBatches(const Options& data, int image_size);
 
   struct Drawn {
     Tensor pixels;  // u8 [B, 3, S, S]
     std::vector<world::Scene> scenes;
   };
-  /// One scene of the split for each generator. Thread-safe.
+  /// One scene of the split for each generator; with every_split, which is for judges, of any
+  /// split. Thread-safe.
   Drawn draw(Split split, std::vector<Rng> generators) const;
 
  private:
   int image_size_;
   world::SceneRenderer renderer_;
   world::WorldLimits limits_;
+  bool every_split_;
 };
 
 }  // namespace tessera::train

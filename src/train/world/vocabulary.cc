@@ -27,6 +27,10 @@ Split worse(Split a, Split b) {
   return static_cast<int>(a) > static_cast<int>(b) ? a : b;
 }
 
+Split any_split(Rng& rng) {
+  return static_cast<Split>(rng.below(3));
+}
+
 std::string_view color_name(Color color) {
   constexpr std::string_view kNames[] = {"red",  "orange", "yellow", "green",
                                          "blue", "purple", "black",  "white"};

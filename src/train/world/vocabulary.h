@@ -26,6 +26,9 @@ Split split_of_key(std::string_view key);
 
 /// The stricter of two splits (test beats validation beats train).
 Split worse(Split a, Split b);
+/// One of the three, each as likely: for judges, which must know test combinations as well as
+/// others.
+Split any_split(Rng& rng);
 
 enum class Color { kRed, kOrange, kYellow, kGreen, kBlue, kPurple, kBlack, kWhite };
 inline constexpr int kColorCount = 8;
