@@ -23,8 +23,11 @@ nn::LinearOptions fan_in(int64_t in) {
 
 }  // namespace
 
-PictureLoss picture_loss(const Tensor& picture, const Tensor& truth) {
+PictureLoss picture_loss(const Tensor& picture, const Tensor& truth, const Tensor& weight) {
   Tensor difference = picture.to(at::kFloat) - truth;
+  if (weight.defined()) {
+    difference = difference * weight;
+  }
   PictureLoss loss;
   loss.l1 = difference.abs().mean();
   const int64_t height = difference.size(2);
@@ -155,6 +158,20 @@ CharacterHead::CharacterHead(const nn::Weights& weights,
 Tensor CharacterHead::forward(const Tensor& x) const {
   const Tensor h = head_->forward(at::gelu(hidden_->forward(x))).to(at::kFloat);
   return nn::tap(*this, h.reshape({h.size(0), h.size(1) * per_frame_, classes_}).log_softmax(-1));
+}
+
+KindHead::KindHead(const nn::Weights& weights, int64_t width, int64_t kinds) : Module(weights) {
+  hidden_ = register_module("hidden", std::make_shared<nn::Conv2d>(weights.child("hidden"), width,
+                                                                   width, nn::Conv2dOptions{3}));
+  head_ = register_module("head", std::make_shared<nn::Conv2d>(weights.child("head"), width,
+                                                               4 * kinds, nn::Conv2dOptions{3}));
+}
+
+Tensor KindHead::forward(const Tensor& x) const {
+  const auto side = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(x.size(1)))));
+  const Tensor grid = x.transpose(1, 2).unflatten(2, {side, side});
+  const Tensor scores = head_->forward(at::gelu(hidden_->forward(grid))).to(at::kFloat);
+  return nn::tap(*this, at::pixel_shuffle(scores, 2));
 }
 
 }  // namespace tessera::train

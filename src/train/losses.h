@@ -1,6 +1,7 @@
 // What codecs are trained by. Every loss is the mean over the batch, a scalar on the device.
 #pragma once
 
+#include "nn/conv.h"
 #include "nn/linear.h"
 
 #include <vector>
@@ -15,7 +16,8 @@ struct PictureLoss {
   Tensor laplacian;  // the same over the bands of a Laplacian pyramid, summed over three scales
   Tensor edge;       // the same of the differences between neighbouring pixels
 };
-PictureLoss picture_loss(const Tensor& picture, const Tensor& truth);
+/// `weight` [B, 1, H, W] multiplies the difference of each pixel first; undefined: 1.
+PictureLoss picture_loss(const Tensor& picture, const Tensor& truth, const Tensor& weight = {});
 
 /// Distances of sounds [B, 1, N].
 struct SoundLoss {
@@ -66,6 +68,19 @@ class CharacterHead : public nn::Module {
   int64_t classes_;
   int64_t per_frame_;
   std::shared_ptr<nn::Linear> hidden_, head_;
+};
+
+/// Reads off a picture's code features [B, T, width], T = side², what its parts show: an auxiliary
+/// task that makes codes carry which object is drawn and not only its colours. It sees two cells to
+/// each side, about as far as an object reaches, so that no single code has to say it all.
+class KindHead : public nn::Module {
+ public:
+  KindHead(const nn::Weights& weights, int64_t width, int64_t kinds);
+  /// -> scores [B, kinds, 2 · side, 2 · side].
+  Tensor forward(const Tensor& x) const;
+
+ private:
+  std::shared_ptr<nn::Conv2d> hidden_, head_;
 };
 
 }  // namespace tessera::train

@@ -38,6 +38,11 @@ struct AudioCodecConfig {
   nn::QuantizerOptions quantizer;  // quantizer
 
   int64_t frame_samples() const { return hop * stride; }
+  // Steps of codes that the encoder looks ahead.
+  int64_t encoder_reach() const {
+    const int64_t side = causal_encoder ? 0 : (kernel - 1) / 2;
+    return side * code_blocks + (side * encoder_blocks + stride - 1) / stride;
+  }
 
   static AudioCodecConfig from_json(const io::Json& json) {
     AudioCodecConfig c;
@@ -238,7 +243,7 @@ class AudioCodec : public nn::Codec {
   }
 
   Tensor encode(const Tensor& media) const override {
-    return quantizer_->quantize(encoder_->forward(whole_frames(media))).codes;
+    return quantizer_->quantize(features(media)).codes;
   }
 
   Tensor decode(const Tensor& codes) const override {
@@ -251,7 +256,7 @@ class AudioCodec : public nn::Codec {
 
   nn::CodecPass reconstruct(const Tensor& media) const override {
     nn::CodecPass pass;
-    pass.code = quantizer_->quantize(encoder_->forward(whole_frames(media)));
+    pass.code = quantizer_->quantize(features(media));
     pass.media = synthesize(pass.code.vectors).narrow(2, 0, media.size(2));
     return pass;
   }
@@ -263,14 +268,18 @@ class AudioCodec : public nn::Codec {
   }
 
  private:
-  // [B, 1, N] -> [B, N'], silence added up to a whole step of codes.
-  Tensor whole_frames(const Tensor& media) const {
+  // [B, 1, N] -> [B, T, code_width]. Silence fills up the last step of codes, and as many steps
+  // more as the encoder looks ahead: a sound's codes are then the same alone and padded in a batch.
+  Tensor features(const Tensor& media) const {
     TESSERA_CHECK(
         media.dim() == 3 && media.size(1) == 1 && media.size(2) > 0 && media.is_floating_point(),
         InvalidArgument, "sound must be floats [B, 1, N], N > 0, at {} Hz", config_.sample_rate);
     const int64_t step = config_.frame_samples();
     const int64_t samples = media.size(2);
-    return at::constant_pad_nd(media.squeeze(1), {0, (step - samples % step) % step});
+    const int64_t steps = (samples + step - 1) / step;
+    const int64_t padded = (steps + config_.encoder_reach()) * step;
+    const Tensor wave = at::constant_pad_nd(media.squeeze(1), {0, padded - samples});
+    return encoder_->forward(wave).narrow(1, 0, steps);
   }
 
   // [B, T, code_width] -> [B, 1, T · hop · stride].

@@ -1,13 +1,14 @@
-// Sounds of one batch are padded to the longest, and the codes of the padding cut off: the codecs'
-// encoders do not look ahead, so a sound's codes are those that it gets alone.
+// Sounds of one batch are padded with silence to the longest, and the codes of the padding cut off:
+// the codecs see to it that a sound's codes are those that it gets alone.
 #include "train/data/world_coder.h"
 
 #include "core/error.h"
+#include "io/audio.h"
 #include "models/registry.h"
 #include "train/data/spread.h"
 #include "train/data/world_items.h"
 #include "train/objectives/scene_batches.h"
-#include "train/world/assets.h"
+#include "train/world/foreign.h"
 #include "train/world/music_render.h"
 
 #include <ATen/core/grad_mode.h>
@@ -64,8 +65,10 @@ WorldCoder::WorldCoder(const Options& data,
     if (modality == Modality::kImage) {
       renderer_.emplace(open_scene_renderer(data));
     } else if (modality == Modality::kSpeech) {
-      speaker_.emplace(assets.empty() ? world::SpeechTools::installed()
-                                      : world::Assets(assets, scratch).speech_tools());
+      if (!assets.empty()) {
+        assets_.emplace(assets, scratch);
+      }
+      speaker_.emplace(assets_ ? assets_->speech_tools() : world::SpeechTools::installed());
     }
   }
 }
@@ -87,8 +90,12 @@ void WorldCoder::code_pictures(const Parts& parts, Codes& codes) const {
     at::Tensor rows = at::empty({count, size, size, 3}, at::kByte);
     auto* out = rows.data_ptr<uint8_t>();
     spread(count, threads_, [&](int64_t i) {
-      const auto& part = std::get<world::ScenePart>(*parts[from + static_cast<size_t>(i)]);
-      const Image image = renderer_->render(part.scene, static_cast<int>(size), part.seed);
+      const world::PartSpec& part = *parts[from + static_cast<size_t>(i)];
+      const auto* foreign = std::get_if<world::ForeignPart>(&part);
+      const auto* scene = std::get_if<world::ScenePart>(&part);
+      const Image image =
+          foreign != nullptr ? world::render_foreign(static_cast<int>(size), foreign->seed)
+                             : renderer_->render(scene->scene, static_cast<int>(size), scene->seed);
       std::memcpy(out + i * bytes, image.pixels.data(), static_cast<size_t>(bytes));
     });
     const at::Tensor pixels = rows.to(device_).permute({0, 3, 1, 2}).contiguous();
@@ -102,11 +109,29 @@ void WorldCoder::code_pictures(const Parts& parts, Codes& codes) const {
 void WorldCoder::code_speech(const Parts& parts, Codes& codes) const {
   std::vector<world::Utterance> utterances;
   for (const world::PartSpec* part : parts) {
-    const auto& speech = std::get<world::SpeechPart>(*part);
-    utterances.push_back({.voice = speech.voice, .text = speech.text});
+    if (const auto* speech = std::get_if<world::SpeechPart>(part)) {
+      utterances.push_back({.voice = speech->voice, .text = speech->text});
+    }
   }
-  code_sounds(Modality::kSpeech, parts, speaker_->speak_all(utterances, static_cast<int>(threads_)),
-              codes);
+  std::vector<Audio> spoken = speaker_->speak_all(utterances, static_cast<int>(threads_));
+  std::vector<Audio> sounds;
+  size_t next = 0;
+  for (const world::PartSpec* part : parts) {
+    const auto* real = std::get_if<world::RecordingPart>(part);
+    sounds.push_back(real != nullptr ? recording(*real) : std::move(spoken[next++]));
+  }
+  code_sounds(Modality::kSpeech, parts, sounds, codes);
+}
+
+Audio WorldCoder::recording(const world::RecordingPart& part) const {
+  if (!part.file.empty()) {
+    return world::perturb(
+        io::read_audio(part.file, {.sample_rate = world::kSpeechRate, .mono = true}), part.seed);
+  }
+  TESSERA_CHECK(assets_ && !assets_->clips().empty(), NotFound,
+                "items of the kind 'foreign' need data.assets with recorded prompts "
+                "(asterisk-core-sounds-en-g722 when the folder is made)");
+  return world::perturb(assets_->clip_audio(part.clip % assets_->clips().size()), part.seed);
 }
 
 void WorldCoder::code_music(const Parts& parts, Codes& codes) const {

@@ -5,6 +5,7 @@
 #include "nn/codec.h"
 #include "pipelines/any_format.h"
 #include "train/options.h"
+#include "train/world/assets.h"
 #include "train/world/scene_render.h"
 #include "train/world/world.h"
 
@@ -38,6 +39,7 @@ class WorldCoder {
 
   void code_pictures(const Parts& parts, Codes& codes) const;
   void code_speech(const Parts& parts, Codes& codes) const;
+  Audio recording(const world::RecordingPart& part) const;
   void code_music(const Parts& parts, Codes& codes) const;
   void code_sounds(Modality modality,
                    const Parts& parts,
@@ -49,6 +51,7 @@ class WorldCoder {
   double music_seconds_;
   std::map<Modality, std::shared_ptr<nn::Codec>> codecs_;
   std::optional<world::SceneRenderer> renderer_;
+  std::optional<world::Assets> assets_;
   std::optional<world::Speaker> speaker_;
 };
 

@@ -15,6 +15,8 @@ namespace {
 constexpr const char* kChat = "chat";
 constexpr const char* kOutside = "outside";
 constexpr const char* kSmallTalk = "small_talk";
+constexpr const char* kForeign = "foreign";
+constexpr const char* kDigits = "digits";
 
 std::optional<world::Pair> pair_named(const std::string& name) {
   for (const world::Pair& pair : world::all_pairs()) {
@@ -30,7 +32,7 @@ std::vector<std::string> known_kinds() {
   for (const world::Pair& pair : world::all_pairs()) {
     names.push_back(world::pair_name(pair));
   }
-  names.insert(names.end(), {kChat, kOutside, kSmallTalk});
+  names.insert(names.end(), {kChat, kOutside, kSmallTalk, kForeign, kDigits});
   return names;
 }
 
@@ -43,6 +45,10 @@ WorldItems::WorldItems(const Options& data, const std::set<Modality>& offered, u
   split_ = split == "train"        ? world::Split::kTrain
            : split == "validation" ? world::Split::kValidation
                                    : world::Split::kTest;
+  if (const io::fs::path folder = data.string("digits", ""); !folder.empty()) {
+    digits_ = world::list_digits(folder);
+    std::erase_if(digits_, [&](const auto& digit) { return digit.split() != split_; });
+  }
   const Options mixture = data.section("mixture");
   const std::vector<std::string> known = known_kinds();
   for (const std::string& kind : mixture.keys()) {
@@ -56,7 +62,11 @@ WorldItems::WorldItems(const Options& data, const std::set<Modality>& offered, u
     }
     mixture_.emplace_back(kind, weight);
     total_ += weight;
-    const std::optional<world::Pair> pair = pair_named(kind);
+    const std::optional<world::Pair> pair =
+        kind == kDigits ? world::Pair{Modality::kSpeech, Modality::kText} : pair_named(kind);
+    TESSERA_CHECK(kind != kDigits || !digits_.empty(), InvalidArgument,
+                  "{}: give the folder of recorded digits as {}", mixture.where(kind),
+                  data.where("digits"));
     if (!pair) {
       modalities_.insert(offered.begin(), offered.end());
       continue;
@@ -79,6 +89,17 @@ world::Item WorldItems::make(const std::string& kind, uint64_t index) const {
   }
   if (kind == kOutside) {
     return world::make_outside_item(index, seed_, split_, limits_);
+  }
+  if (kind == kForeign) {
+    const bool pictures = modalities_.contains(Modality::kImage);
+    const bool speech = modalities_.contains(Modality::kSpeech);
+    const bool picture = pictures && (!speech || index % 2 == 0);
+    return world::make_foreign_item(picture ? Modality::kImage : Modality::kSpeech, index, seed_,
+                                    split_);
+  }
+  if (kind == kDigits) {
+    const auto& digit = digits_[Rng(seed_ ^ hash_name(kDigits), index).below(digits_.size())];
+    return world::make_digit_item(digit.path.string(), digit.digit, index, seed_, split_);
   }
   if (kind == kSmallTalk) {
     Rng rng(seed_ ^ hash_name(kSmallTalk), index);
@@ -130,6 +151,7 @@ io::Json WorldItems::settings() const {
   return {{"seed", seed_},
           {"split", world::split_name(split_)},
           {"mixture", mixture},
+          {"digits", digits_.size()},
           {"world",
            {{"emoji", limits_.emoji}, {"groups", limits_.groups}, {"voices", limits_.voices}}}};
 }

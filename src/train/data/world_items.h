@@ -3,6 +3,7 @@
 #pragma once
 
 #include "train/options.h"
+#include "train/world/recordings.h"
 #include "train/world/world.h"
 
 #include <set>
@@ -15,8 +16,9 @@ namespace tessera::train {
 class WorldItems {
  public:
   /// Reads "world", "split" (train | validation | test) and "mixture" of the data section: weights
-  /// of the pairs ("text-image"), "chat", "outside" and "small_talk". `offered` are the modalities
-  /// that the model has a codec for. Throws InvalidArgument for a pair that needs another one.
+  /// of the pairs ("text-image"), "chat", "outside", "small_talk", "foreign" and, from the folder
+  /// "digits", "digits". `offered` are the modalities that the model has a codec for. Throws
+  /// InvalidArgument for a pair that needs another one.
   WorldItems(const Options& data, const std::set<Modality>& offered, uint64_t seed);
 
   /// Item `index` of an endless list; the same arguments give the same item. Turns of chats that
@@ -39,6 +41,7 @@ class WorldItems {
   std::vector<std::pair<std::string, double>> mixture_;
   double total_ = 0;
   std::set<Modality> modalities_;
+  std::vector<world::DigitRecording> digits_;  // of the split
 };
 
 /// What the user writes in a turn: the wording, then the text that it is about.

@@ -39,39 +39,10 @@ class AudioCodecTask : public CodecTask {
     make_discriminator<SpectrogramDiscriminator>(recipe);
     make_data(recipe);
     if (characters_ > 0) {
-      // The width of the features: that of a level's projection.
-      const int64_t width =
-          codec()
-              .quantizer()
-              ->lookup(at::zeros({1, 1, 1}, at::TensorOptions(at::kLong).device(device)))
-              .size(2);
-      reader_ = std::make_shared<CharacterHead>(
-          nn::Weights::from_scratch(hash_name("reader") ^ recipe.seed,
-                                    {.dtype = at::kFloat, .device = device}),
-          width, text::kSpokenSymbols, kSymbolsPerFrame);
+      reader_ = std::make_shared<CharacterHead>(reader_weights(), code_width(),
+                                                text::kSpokenSymbols, kSymbolsPerFrame);
+      set_reader(reader_);
     }
-  }
-
-  std::vector<std::pair<std::string, std::shared_ptr<torch::nn::Module>>> modules() override {
-    auto list = CodecTask::modules();
-    if (reader_ != nullptr) {
-      list.emplace_back("reader", reader_);
-    }
-    return list;
-  }
-
-  std::vector<Part> parts() override {
-    std::vector<Part> list = CodecTask::parts();
-    if (reader_ != nullptr) {
-      std::vector<std::pair<std::string, Tensor>> parameters;
-      for (const auto& item : reader_->named_parameters()) {
-        parameters.emplace_back("reader." + item.key(), item.value());
-      }
-      for (ParameterGroup& group : default_groups(parameters)) {
-        list.front().groups.push_back(std::move(group));
-      }
-    }
-    return list;
   }
 
   bool has_validation() const override { return validate_ != nullptr; }

@@ -35,25 +35,46 @@ std::vector<std::pair<std::string, std::shared_ptr<torch::nn::Module>>> CodecTas
   if (discriminator_ != nullptr) {
     list.emplace_back("discriminator", discriminator_);
   }
+  if (reader_ != nullptr) {
+    list.emplace_back("reader", reader_);
+  }
   return list;
 }
 
 std::vector<Part> CodecTask::parts() {
-  const auto part = [](const std::string& name, const torch::nn::Module& module,
-                       std::string_view prefix = "") {
-    std::vector<std::pair<std::string, Tensor>> parameters;
+  using Parameters = std::vector<std::pair<std::string, Tensor>>;
+  const auto add = [](Parameters& list, const std::string& name, const torch::nn::Module& module,
+                      std::string_view prefix = "") {
     for (const auto& item : module.named_parameters()) {
       if (item.key().starts_with(prefix)) {
-        parameters.emplace_back(name + "." + item.key(), item.value());
+        list.emplace_back(name + "." + item.key(), item.value());
       }
     }
-    return Part{.name = name, .groups = default_groups(parameters), .optimizer = std::nullopt};
   };
-  std::vector<Part> list{part("model", *model_, decoder_only_ ? "decoder." : "")};
+  Parameters learnt;
+  add(learnt, "model", *model_, decoder_only_ ? "decoder." : "");
+  if (reader_ != nullptr) {
+    add(learnt, "reader", *reader_);
+  }
+  std::vector<Part> list{
+      {.name = "model", .groups = default_groups(learnt), .optimizer = std::nullopt}};
   if (discriminator_ != nullptr) {
-    list.push_back(part("discriminator", *discriminator_));
+    Parameters critic;
+    add(critic, "discriminator", *discriminator_);
+    list.push_back(
+        {.name = "discriminator", .groups = default_groups(critic), .optimizer = std::nullopt});
   }
   return list;
+}
+
+int64_t CodecTask::code_width() const {
+  const auto one = at::zeros({1, 1, 1}, at::TensorOptions(at::kLong).device(device_));
+  return codec_->quantizer()->lookup(one).size(2);
+}
+
+nn::Weights CodecTask::reader_weights() const {
+  return nn::Weights::from_scratch(hash_name("reader") ^ seed_,
+                                   {.dtype = at::kFloat, .device = device_});
 }
 
 int64_t CodecTask::phase(int64_t step) const {

@@ -28,6 +28,12 @@ class CodecTask : public MediaTask {
     }
   }
 
+  /// A head that learns beside the codec and is not saved with it.
+  void set_reader(std::shared_ptr<nn::Module> reader) { reader_ = std::move(reader); }
+  /// Width of the features that the codes stand for.
+  int64_t code_width() const;
+  nn::Weights reader_weights() const;
+
   const nn::Codec& codec() const { return *codec_; }
   /// Commitment, use of the codebooks, and from discriminator_from on the adversarial terms. With
   /// gradients on, the codebooks move.
@@ -40,6 +46,7 @@ class CodecTask : public MediaTask {
   std::shared_ptr<nn::Codec> codec_;
   std::shared_ptr<nn::CodebookAverages> averages_;  // null: fsq
   std::shared_ptr<Discriminator> discriminator_;    // null: none
+  std::shared_ptr<nn::Module> reader_;              // null: none
   double commitment_ = 0;
   double adversarial_ = 0;
   double features_ = 0;

@@ -1,7 +1,8 @@
 // Training of the picture codec on scenes of the synthetic world, drawn as they are needed.
 //
 // Recipe:
-//   task:  {kind: picture_codec, l1: 1, laplacian: 1, edge: 0.1, commitment: 0.25,
+//   task:  {kind: picture_codec, l1: 1, laplacian: 1, edge: 0.1, objects: 1 (weight of the pixels
+//           on and beside objects), kinds: 0 (weight of reading what is shown), commitment: 0.25,
 //           codebook_decay: 0.99, restart_every: 100, learn: all|decoder,
 //           discriminator_from: STEP, adversarial: 0.1, features: 1, samples: 8,
 //           save_dtype: int8|fp32}
@@ -43,7 +44,14 @@ class PictureCodecTask : public CodecTask {
     l1_ = task.number("l1", 1.0, {0, 1e4});
     laplacian_ = task.number("laplacian", 1.0, {0, 1e4});
     edge_ = task.number("edge", 0.1, {0, 1e4});
+    objects_ = task.number("objects", 1.0, {0.01, 1e4});
+    kinds_ = task.number("kinds", 0.0, {0, 1e4});
     samples_ = task.integer("samples", 8, {0, 64});
+    if (kinds_ > 0) {
+      reader_ = std::make_shared<KindHead>(reader_weights(), code_width(),
+                                           static_cast<int64_t>(world::object_kinds().size()) + 1);
+      set_reader(reader_);
+    }
     make_discriminator<PatchDiscriminator>(recipe);
   }
 
@@ -52,16 +60,26 @@ class PictureCodecTask : public CodecTask {
     for (int64_t i = 0; i < items(); ++i) {
       generators.push_back(rng_of(split, index, i));
     }
-    return make_items({{"pixels", scenes_.draw(split, generators).pixels}});
+    SceneBatches::Drawn drawn = scenes_.draw(split, generators);
+    return make_items({{"pixels", drawn.pixels}, {"kinds", drawn.kinds}});
   }
 
   std::vector<Term> losses(const Batch& batch, int64_t step) override {
     const Tensor truth = batch.tensors.at("pixels").to(at::kFloat) / 255;
     const nn::CodecPass pass = codec().reconstruct(truth);
-    const PictureLoss loss = picture_loss(pass.media, truth);
+    const Tensor& kinds = batch.tensors.at("kinds");
+    const PictureLoss loss = picture_loss(pass.media, truth, pixel_weights(kinds));
     std::vector<Term> terms{mean_term("l1", loss.l1, l1_),
                             mean_term("laplacian", loss.laplacian, laplacian_),
                             mean_term("edge", loss.edge, edge_)};
+    if (reader_ != nullptr) {
+      const Tensor scores = reader_->forward(pass.code.levels.front());
+      const int64_t cell = kinds.size(1) / scores.size(2);
+      const Tensor shown = at::slice(at::slice(kinds, 1, cell / 2, std::nullopt, cell), 2, cell / 2,
+                                     std::nullopt, cell)
+                               .to(at::kLong);
+      terms.push_back(mean_term("kinds", at::cross_entropy_loss(scores, shown), kinds_));
+    }
     add_terms(pass, truth, step, terms);
     return terms;
   }
@@ -82,10 +100,22 @@ class PictureCodecTask : public CodecTask {
   }
 
  private:
+  // Objects are a small part of most pictures, and what a picture is about.
+  Tensor pixel_weights(const Tensor& kinds) const {
+    if (objects_ == 1) {
+      return {};
+    }
+    const Tensor on = kinds.unsqueeze(1).gt(0).to(at::kFloat);
+    return at::max_pool2d(on, {5, 5}, {1, 1}, {2, 2}) * (objects_ - 1) + 1;
+  }
+
   SceneBatches scenes_;
+  std::shared_ptr<KindHead> reader_;  // null: kinds are not read
   double l1_ = 0;
   double laplacian_ = 0;
   double edge_ = 0;
+  double objects_ = 1;
+  double kinds_ = 0;
   int64_t samples_ = 0;
 };
 

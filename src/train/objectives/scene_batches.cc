@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace tessera::train {
@@ -43,16 +44,20 @@ SceneBatches::SceneBatches(const Options& data, int image_size)
 SceneBatches::Drawn SceneBatches::draw(Split split, std::vector<Rng> generators) const {
   const auto batch = static_cast<int64_t>(generators.size());
   Tensor rows = at::empty({batch, image_size_, image_size_, 3}, at::kByte);
-  Drawn drawn;
+  Drawn drawn{
+      .pixels = {}, .kinds = at::empty({batch, image_size_, image_size_}, at::kByte), .scenes = {}};
+  uint8_t* shown = drawn.kinds.data_ptr<uint8_t>();
+  std::vector<uint8_t> kinds;
   uint8_t* out = rows.data_ptr<uint8_t>();
   for (Rng& rng : generators) {
     const world::Split wanted = every_split_             ? world::any_split(rng)
                                 : split == Split::kTrain ? world::Split::kTrain
                                                          : world::Split::kValidation;
     drawn.scenes.push_back(world::draw_scene(rng, wanted, limits_));
-    const Image image = renderer_.render(drawn.scenes.back(), image_size_, rng.next());
+    const Image image = renderer_.render(drawn.scenes.back(), image_size_, rng.next(), &kinds);
     std::memcpy(out, image.pixels.data(), image.pixels.size());
     out += image.pixels.size();
+    shown = std::copy(kinds.begin(), kinds.end(), shown);
   }
   drawn.pixels = rows.permute({0, 3, 1, 2}).contiguous();
   return drawn;

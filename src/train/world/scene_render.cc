@@ -15,6 +15,7 @@
 #include <cmath>
 #include <cstring>
 #include <numbers>
+#include <optional>
 
 namespace tessera::world {
 
@@ -446,6 +447,20 @@ void check_truth(const Scene& scene, int size) {
   }
 }
 
+/// Writes `value` where a canvas differs from what it was.
+void mark_changes(const Canvas& canvas,
+                  const Canvas& before,
+                  uint8_t value,
+                  std::vector<uint8_t>& marks) {
+  for (size_t i = 0; i < marks.size(); ++i) {
+    const float* now = &canvas.rgb[3 * i];
+    const float* then = &before.rgb[3 * i];
+    if (now[0] != then[0] || now[1] != then[1] || now[2] != then[2]) {
+      marks[i] = value;
+    }
+  }
+}
+
 /// Half the size by averaging two by two texels inside the rim.
 Sprite::Level halve(const Sprite::Level& above) {
   Sprite::Level half((above.width - 2) / 2 + 2, (above.height - 2) / 2 + 2);
@@ -528,17 +543,27 @@ SceneRenderer::SceneRenderer(const std::vector<std::string>& pngs) {
   }
 }
 
-Image SceneRenderer::render(const Scene& scene, int size, uint64_t seed) const {
+Image SceneRenderer::render(const Scene& scene,
+                            int size,
+                            uint64_t seed,
+                            std::vector<uint8_t>* kinds) const {
   check_truth(scene, size);
   Rng rng(seed, hash_name("scene render"));
   Canvas canvas(size);
   paint_background(canvas, rng, scene.background);
+  if (kinds != nullptr) {
+    kinds->assign(static_cast<size_t>(size) * size, 0);
+  }
   for (const Placement& at : place(scene, rng)) {
     const Group& group = scene.groups[static_cast<size_t>(at.group)];
+    const std::optional<Canvas> before = kinds != nullptr ? std::optional(canvas) : std::nullopt;
     if (is_shape(group.kind)) {
       draw_shape(canvas, rng, group, at);
     } else {
       draw_sprite(canvas, sprites_[static_cast<size_t>(group.kind)], at);
+    }
+    if (before) {
+      mark_changes(canvas, *before, static_cast<uint8_t>(group.kind + 1), *kinds);
     }
   }
   Image image{.width = size, .height = size, .channels = 3, .pixels = {}};

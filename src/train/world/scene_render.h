@@ -49,8 +49,12 @@ class SceneRenderer {
 
   /// The scene as size × size RGB; the seed decides jitter, texture and unstated details. `scene`
   /// must be truth: counts, colours and background said. Throws InvalidArgument otherwise, or for a
-  /// size outside 8-1024.
-  Image render(const Scene& scene, int size, uint64_t seed) const;
+  /// size outside 8-1024. With `kinds` also says what each pixel shows (size × size, rows first): 0
+  /// the background, k + 1 an object of kind k.
+  Image render(const Scene& scene,
+               int size,
+               uint64_t seed,
+               std::vector<uint8_t>* kinds = nullptr) const;
 
  private:
   std::vector<Sprite> sprites_;

@@ -12,8 +12,8 @@
 namespace tessera::world {
 
 Modality modality_of(const PartSpec& part) {
-  constexpr Modality kModalities[] = {Modality::kText, Modality::kImage, Modality::kSpeech,
-                                      Modality::kMusic};
+  constexpr Modality kModalities[] = {Modality::kText,  Modality::kImage, Modality::kSpeech,
+                                      Modality::kMusic, Modality::kImage, Modality::kSpeech};
   return kModalities[part.index()];
 }
 
@@ -390,6 +390,40 @@ Item make_outside_item(uint64_t index, uint64_t seed, Split split, const WorldLi
   item.split = split;
   const std::vector<std::string>& prompts = outside_prompts(split);
   item.turns = {outside_turn(rng, prompts[index % prompts.size()], limits)};
+  return item;
+}
+
+Item make_foreign_item(Modality from, uint64_t index, uint64_t seed, Split split) {
+  const Pair pair{from, Modality::kText};
+  Rng rng = stream("foreign " + pair_name(pair), index, seed, split);
+  Item item;
+  item.task = "foreign";
+  item.split = split;
+  Turn turn;
+  turn.instruction = pick(rng, instructions(pair));
+  if (from == Modality::kImage) {
+    turn.inputs = {ForeignPart{rng.next()}};
+  } else if (chance(rng, 0.5)) {
+    turn.inputs = {RecordingPart{.file = {}, .clip = rng.next() >> 1, .seed = rng.next()}};
+  } else {
+    const std::string& said = pick(rng, outside_prompts(split));
+    turn.inputs = {SpeechPart{draw_voice(rng, {}), spoken(said)}};
+  }
+  turn.outputs = {TextPart{outside_reply(rng, Wanted::kText, "")}};
+  item.turns = {std::move(turn)};
+  return item;
+}
+
+Item make_digit_item(
+    const std::string& file, int digit, uint64_t index, uint64_t seed, Split split) {
+  const Pair pair{Modality::kSpeech, Modality::kText};
+  Rng rng = stream("digit", index, seed, split);
+  Item item;
+  item.task = pair_name(pair);
+  item.split = split;
+  item.turns = {{{RecordingPart{.file = file, .clip = 0, .seed = rng.next()}},
+                 pick(rng, instructions(pair)),
+                 {TextPart{number_words(digit)}}}};
   return item;
 }
 

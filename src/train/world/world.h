@@ -39,7 +39,20 @@ struct MusicPart {
   uint64_t seed = 0;  // of render_melody
   bool operator==(const MusicPart&) const = default;
 };
-using PartSpec = std::variant<TextPart, ScenePart, SpeechPart, MusicPart>;
+/// A picture that shows nothing of the world.
+struct ForeignPart {
+  uint64_t seed = 0;  // of render_foreign
+  bool operator==(const ForeignPart&) const = default;
+};
+/// A real person: a file, or the recorded prompt `clip` of the assets (counted round and round).
+struct RecordingPart {
+  std::string file;
+  uint64_t clip = 0;
+  uint64_t seed = 0;  // of perturb
+  bool operator==(const RecordingPart&) const = default;
+};
+using PartSpec =
+    std::variant<TextPart, ScenePart, SpeechPart, MusicPart, ForeignPart, RecordingPart>;
 Modality modality_of(const PartSpec& part);
 
 /// One exchange: the user's media and words, and the reply.
@@ -82,5 +95,13 @@ Item make_chat(uint64_t index, uint64_t seed, Split split, const WorldLimits& li
 /// A request that the world cannot serve, with a helpful reply; the prompts are taken in turn, so
 /// that `outside_prompts(split).size()` items cover all.
 Item make_outside_item(uint64_t index, uint64_t seed, Split split, const WorldLimits& limits = {});
+
+/// A picture, recording or sentence from outside the world, asked about as if it were inside, and
+/// the reply that says what can be done.
+Item make_foreign_item(Modality from, uint64_t index, uint64_t seed, Split split);
+
+/// A digit spoken by a real person, to be written down. The recording must be of the split.
+Item make_digit_item(
+    const std::string& file, int digit, uint64_t index, uint64_t seed, Split split);
 
 }  // namespace tessera::world

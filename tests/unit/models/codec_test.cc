@@ -102,6 +102,26 @@ TEST(AudioCodec, LengthsAreWholeFrames) {
   EXPECT_THROW(codec->encode(at::zeros({1, 2, 99})), InvalidArgument);
 }
 
+// An encoder that looks ahead gives a sound the codes that it gets alone, whatever silence follows.
+TEST(AudioCodec, PaddingOfABatchChangesNoCodes) {
+  for (const bool causal : {true, false}) {
+    io::Json config = tiny_audio_config();
+    config["causal_encoder"] = causal;
+    const auto codec = bundled_codec("TesseraAudioCodec", config);
+    const c10::InferenceMode inference;
+    at::manual_seed(4);
+    for (const int64_t samples : {int64_t{1}, int64_t{63}, int64_t{640}, int64_t{1000}}) {
+      const Tensor sound = at::randn({1, 1, samples}) * 0.3;
+      const Tensor alone = codec->encode(sound);
+      for (const int64_t more : {1, 64, 5000}) {
+        const Tensor codes = codec->encode(at::constant_pad_nd(sound, {0, more}));
+        EXPECT_TRUE(at::equal(codes.narrow(2, 0, alone.size(2)), alone))
+            << "causal " << causal << ", " << samples << " + " << more << " samples";
+      }
+    }
+  }
+}
+
 // Any cutting of the codes into chunks gives the samples of the whole.
 TEST(AudioCodec, StreamEqualsDecode) {
   const auto codec = bundled_codec("TesseraAudioCodec", tiny_audio_config());

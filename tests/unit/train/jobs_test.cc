@@ -178,6 +178,21 @@ TEST_F(Jobs, TokensAreThoseOfTheItems) {
   EXPECT_GE(tasks.size(), 4U);
 }
 
+TEST_F(Jobs, ForeignPicturesAreCoded) {
+  make_tokenizer();
+  const io::OrderedJson made = run(tokens_text(), {"data.mixture={foreign: 1}", "data.shards=1"});
+  EXPECT_EQ(made.at("documents"), 30);
+  const auto tokenizer = text::load_tokenizer(folder_ / "tokenizer");
+  const auto file = TokenFile::open(folder_ / "tokens" / "part-0000.tok");
+  std::vector<int64_t> ids(file->length(0));
+  file->read(0, 0, ids);
+  const std::string text = tokenizer->decode(std::vector<int32_t>(ids.begin(), ids.end()));
+  EXPECT_NE(text.find("<soim>"), std::string::npos);
+  EXPECT_NE(text.find("can"), std::string::npos);
+  // Digits need their folder, speech its codec.
+  EXPECT_THROW(run(tokens_text(), {"data.mixture={digits: 1}"}), InvalidArgument);
+}
+
 TEST_F(Jobs, ShardsAreKeptAndMadeAgain) {
   make_tokenizer();
   EXPECT_EQ(run(tokens_text()).at("made"), 2);

@@ -73,6 +73,17 @@ TEST_F(MediaObjectives, PictureCodec) {
   EXPECT_EQ(codec->encode(at::rand({1, 3, 24, 24})).size(2), 16);
 }
 
+TEST_F(MediaObjectives, PictureCodecThatReadsKinds) {
+  const RunResult result =
+      train("kinds", recipe_text("kind: picture_codec, kinds: 0.1, objects: 4, samples: 0",
+                                 assets(), tiny_picture_config()));
+  EXPECT_GT(result.metrics.at("kinds"), 0.0);
+  EXPECT_GT(result.metrics.at("validate.kinds"), 0.0);
+  const auto saved = models::open_folder((folder_ / "kinds" / "model").string());
+  EXPECT_NO_THROW(
+      models::load_model(saved, {.dtype = at::kFloat}));  // the reader is not part of it
+}
+
 // The decoder goes on learning under tokens that keep their meaning.
 TEST_F(MediaObjectives, DecoderAlone) {
   train("first", recipe_text("kind: picture_codec, samples: 0", assets(), tiny_picture_config()));
@@ -120,11 +131,12 @@ TEST_F(MediaObjectives, SpeechWithCharacters) {
 }
 
 TEST_F(MediaObjectives, SceneAndMusicJudges) {
-  train_twice(
-      recipe_text("kind: scene_judge", assets(), {{"image_size", 48}, {"widths", {8, 8, 8}}}));
+  train_twice(recipe_text("kind: scene_judge", assets() + ", every_split: true",
+                          {{"image_size", 48}, {"widths", {8, 8, 8}}}));
   const RunResult music =
       train("music", recipe_text("kind: music_judge",
-                                 "kind: music, train: 6, validate: 2, seconds: 1, clip: 1",
+                                 "kind: music, train: 6, validate: 2, seconds: 1, clip: 1, "
+                                 "every_split: true",
                                  {{"width", 8}, {"pitch_n_fft", 1024}, {"lags", 20}}));
   EXPECT_TRUE(music.metrics.contains("validate.right.key"));
   EXPECT_THROW(

@@ -9,6 +9,7 @@
 #include <zlib.h>
 
 #include <cmath>
+#include <set>
 
 namespace tessera::world {
 
@@ -81,6 +82,31 @@ TEST(SceneRender, RelationsCountsAndSizesAreInThePixels) {
                                                                    : std::abs(square.x - cat.x);
         EXPECT_GT(gap, size * 0.3);
         EXPECT_LT(across, size * 0.3);
+      }
+    }
+  }
+}
+
+TEST(SceneRender, KindsAreWhereTheObjectsAre) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Rng rng(seed);
+    const Scene scene = draw_scene(rng, Split::kTrain);
+    std::vector<uint8_t> kinds;
+    const Image image = renderer().render(scene, 64, seed, &kinds);
+    EXPECT_EQ(image.pixels, renderer().render(scene, 64, seed).pixels);
+    ASSERT_EQ(kinds.size(), 64U * 64U);
+    std::set<int> shown(kinds.begin(), kinds.end());
+    EXPECT_EQ(shown.erase(0), 1U);
+    std::set<int> said;
+    for (const Group& group : scene.groups) {
+      said.insert(group.kind + 1);
+    }
+    EXPECT_EQ(shown, said);
+    // Every sprite is magenta here: what is magenta is marked as an emoji.
+    for (size_t i = 0; i < kinds.size(); ++i) {
+      const uint8_t* p = &image.pixels[3 * i];
+      if (p[0] == 255 && p[1] == 0 && p[2] == 255) {
+        EXPECT_TRUE(kinds[i] >= 1 && kinds[i] <= first_shape());
       }
     }
   }

@@ -1,10 +1,12 @@
 #include "train/world/world.h"
 
 #include "core/error.h"
+#include "train/world/foreign.h"
 #include "train/world/sentences.h"
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <set>
 
 namespace tessera::world {
@@ -184,6 +186,52 @@ TEST(World, ScenesObeyLimits) {
   }
   EXPECT_FALSE(rows_within({1, 1}).empty());
   EXPECT_EQ(rows_within({}).size(), mood_table().size());
+}
+
+TEST(Foreign, ItemsAskAsIfInsideAndAreAnsweredHelpfully) {
+  int recordings = 0;
+  for (uint64_t i = 0; i < 40; ++i) {
+    for (const Modality from : {Modality::kImage, Modality::kSpeech}) {
+      const Item item = make_foreign_item(from, i, 3, Split::kTrain);
+      EXPECT_EQ(make_foreign_item(from, i, 3, Split::kTrain).turns, item.turns);
+      ASSERT_EQ(item.turns.size(), 1U);
+      EXPECT_EQ(modality_of(item.turns[0].inputs.at(0)), from);
+      EXPECT_TRUE(is_helpful(std::get<TextPart>(item.turns[0].outputs.at(0)).text, true));
+      recordings += std::holds_alternative<RecordingPart>(item.turns[0].inputs[0]) ? 1 : 0;
+    }
+  }
+  EXPECT_GT(recordings, 5);
+  EXPECT_LT(recordings, 35);
+  const Item digit = make_digit_item("7_x_9.wav", 7, 1, 3, Split::kTrain);
+  EXPECT_EQ(std::get<TextPart>(digit.turns[0].outputs[0]).text, "seven");
+  EXPECT_EQ(std::get<RecordingPart>(digit.turns[0].inputs[0]).file, "7_x_9.wav");
+}
+
+TEST(Foreign, PicturesAndRecordingsFollowTheirSeed) {
+  for (const int size : {8, 33, 96}) {
+    const Image one = render_foreign(size, 1);
+    ASSERT_EQ(one.pixels.size(), static_cast<size_t>(size) * size * 3);
+    EXPECT_EQ(one.pixels, render_foreign(size, 1).pixels);
+    EXPECT_NE(one.pixels, render_foreign(size, 2).pixels);
+    EXPECT_GT(std::set<uint8_t>(one.pixels.begin(), one.pixels.end()).size(), 10U);
+  }
+  Audio sine{.sample_rate = 16000, .channels = 1, .samples = {}};
+  for (int i = 0; i < 16000; ++i) {
+    sine.samples.push_back(0.1F * std::sin(static_cast<float>(i) * 0.2F));
+  }
+  std::set<size_t> lengths;
+  for (uint64_t seed = 0; seed < 30; ++seed) {
+    const Audio other = perturb(sine, seed);
+    EXPECT_EQ(other.samples, perturb(sine, seed).samples);
+    EXPECT_GE(other.samples.size(), 14500U);
+    EXPECT_LE(other.samples.size(), 17800U);
+    lengths.insert(other.samples.size());
+    for (const float sample : other.samples) {
+      ASSERT_LE(std::abs(sample), 1.0F);
+    }
+  }
+  EXPECT_GT(lengths.size(), 8U);
+  EXPECT_NO_THROW(perturb({.sample_rate = 16000, .channels = 1, .samples = {}}, 1));
 }
 
 TEST(Outside, TwoListsApart) {
