@@ -1,5 +1,6 @@
 # The synthetic world that the bundled model learns: part of src/train, but free of libtorch.
 tessera_room(train/world tessera_text ZLIB::ZLIB)
+tessera_precompile(tessera_world)
 # Its speech runs in processes of their own (tools/flite_voice.cc, Debian's espeak-ng).
 add_executable(tessera_flite_voice tools/flite_voice.cc)
 target_link_libraries(tessera_flite_voice PRIVATE ${CMAKE_DL_LIBS})
