@@ -181,7 +181,9 @@ class Generation {
     const int64_t limit =
         options_.row_limits.empty() ? options_.max_new_tokens : options_.row_limits[b];
     const uint64_t stream = options_.row_streams.empty() ? b : options_.row_streams[b];
-    rows_.push_back({RowSampler(options_, std::move(prompt), limit, stream), limit <= 0});
+    RowSampler sampler(options_, std::move(prompt), limit, stream);
+    const bool finished = limit <= 0 || sampler.ended();
+    rows_.push_back({std::move(sampler), finished});
   }
 
   static bool guided(const Row& row) { return !row.finished && row.sampler.guided(); }

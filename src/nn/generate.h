@@ -3,6 +3,7 @@
 #pragma once
 
 #include "io/json.h"
+#include "nn/constraint.h"
 #include "nn/sampler.h"
 #include "nn/sequence_model.h"
 #include "nn/spans.h"
@@ -29,9 +30,14 @@ struct GenerationOptions {
   /// not 1. Every guided span starts again from here.
   std::vector<int64_t> guidance_prompt = {};
 
+  /// Keeps the output inside a grammar; empty: any text. It holds for ids outside spans, and goes
+  /// before the sampling: what n-gram bans or min_new_tokens leave nothing of ends when it may. An
+  /// output is over as soon as its constraint allows nothing but the end, without an end id.
+  ConstraintFactory constraint = {};
+
   /// Called for each new token before `on_token`, with its `top_logprobs` most likely neighbours;
   /// empty: nothing is computed. Log-probabilities are the model's own (after guidance), before
-  /// penalties, bans and temperature.
+  /// the constraint, penalties, bans and temperature.
   std::function<void(int64_t row, const TokenLogprobs&)> on_logprobs = {};
   int64_t top_logprobs = 0;
 
