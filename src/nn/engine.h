@@ -16,13 +16,6 @@
 
 namespace tessera::nn {
 
-enum class Finish {
-  kEnd,        // an end id
-  kLength,     // the request's limit
-  kStopped,    // on_token returned false
-  kCancelled,  // cancel()
-};
-
 struct EngineRequest {
   std::vector<int64_t> prompt;
   GenerationOptions options;  // max_new_tokens is the limit; draws come from stream 0 of the seed

@@ -13,6 +13,14 @@
 
 namespace tessera::nn {
 
+/// Why an output ended.
+enum class Finish {
+  kEnd,        // an end id, or its constraint is through
+  kLength,     // its limit
+  kStopped,    // a callback returned false
+  kCancelled,  // Engine::cancel
+};
+
 struct GenerationOptions {
   SamplingParams sampling;          // outside spans
   int64_t max_new_tokens = 0;       // 0 generates nothing
@@ -59,12 +67,14 @@ using TokenCallback = std::function<bool(int64_t row, int64_t id)>;
 /// Continues ids i64 [B, T]; `mask` i64 [B, T] marks left padding with 0 (undefined: inferred as
 /// transformers does). Returns i64 [B, T + new], prompt included, end token kept, pad id after it.
 /// A row's output depends on that row alone. `cache`, for one row without padding: state of the
-/// first cache->length() ids, fewer than T; it then holds all but the last returned id.
+/// first cache->length() ids, fewer than T; it then holds all but the last returned id. `finishes`
+/// gets why each row ended [B].
 Tensor generate(SequenceModel& model,
                 const Tensor& ids,
                 const Tensor& mask,
                 const GenerationOptions& options,
                 const TokenCallback& on_token = {},
-                Cache* cache = nullptr);
+                Cache* cache = nullptr,
+                std::vector<Finish>* finishes = nullptr);
 
 }  // namespace tessera::nn

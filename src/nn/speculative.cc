@@ -156,6 +156,7 @@ std::vector<int64_t> generate_speculative(SequenceModel& model,
   if (speculation.draft != nullptr) {
     drafter.emplace(*speculation.draft, options, prompt.size(), model.vocab_size());
   }
+  count = {.finish = sampler.ended() ? Finish::kEnd : Finish::kLength};
   bool going = !sampler.full() && !sampler.ended();
   while (going) {
     std::vector<int64_t> ids = sampler.history();
@@ -182,7 +183,9 @@ std::vector<int64_t> generate_speculative(SequenceModel& model,
       if (options.on_logprobs) {
         options.on_logprobs(0, sampler.logprobs());
       }
-      going = (!on_token || on_token(0, id)) && !sampler.ended() && !sampler.full();
+      const bool go_on = !on_token || on_token(0, id);
+      going = go_on && !sampler.ended() && !sampler.full();
+      count.finish = sampler.ended() ? Finish::kEnd : go_on ? Finish::kLength : Finish::kStopped;
     }
     runner.keep(static_cast<int64_t>(sampler.history().size()) - 1);
   }

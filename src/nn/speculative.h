@@ -18,6 +18,7 @@ struct SpeculativeStats {
   int64_t steps = 0;     // of the model, the prompt's included
   int64_t drafted = 0;   // ids that it checked
   int64_t accepted = 0;  // of these, taken
+  Finish finish = Finish::kLength;
 };
 
 /// Continues `prompt` and returns the new ids, at most options.max_new_tokens. Greedy decoding and
