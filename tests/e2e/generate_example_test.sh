@@ -16,7 +16,7 @@ got=$("$example" "$model" 'Draw a cat' 2>/dev/null) || fail "exit $?"
 got=$("$example" "$model" 'Draw a cat' 'How are you' 2>/dev/null) || fail "exit $?"
 [ "$got" = "$(plain 'Draw a cat' 'How are you'; plain 'Draw a cat' --json-schema "$schema")" ] || fail "batch: $got"
 "$example" "$model" '' >/dev/null 2>"$work/err" && fail "an empty prompt is no error"
-grep -q '^error: .*empty' /tmp/example.$$ || fail "no message: $(cat /tmp/example.$$)"
+grep -q '^error: .*empty' "$work/err" || fail "no message: $(cat "$work/err")"
 
 "$example" /nonexistent x >/dev/null 2>&1 && fail "a missing model is no error"
 [ "$failures" = 0 ]

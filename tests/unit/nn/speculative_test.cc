@@ -106,25 +106,25 @@ std::vector<float> distribution(SequenceModel& model,
   const Tensor last = model.step(step, nullptr).select(1, -1).contiguous();
   std::vector<float> scores(last.const_data_ptr<float>(),
                             last.const_data_ptr<float>() + last.numel());
-  process_logits(scores, params, {.history = all, .prompt = 2, .end_ids = {}});
+  process_logits(scores, params, {.history = all, .prompt = 4, .end_ids = {}});
   softmax(scores);
   return scores;
 }
 
 // Pairs of the second and third new id, against their exact joint distribution: chi-square below
 // its 99.9 % quantile (Wilson and Hilferty's approximation), rare pairs taken together.
-void expect_exact(const SpeculativeOptions& speculation, bool partly_accepted) {
+void expect_exact(const SpeculativeOptions& speculation) {
   const auto model = tiny_model();
   GenerationOptions options = settings(nullptr);
   options.sampling = {.greedy = false, .temperature = 1.3, .top_k = 12, .repetition_penalty = 1.2};
   options.end_ids = {};
   options.max_new_tokens = 3;
-  const Ids prompt = {4, 8};
+  const Ids prompt = {4, 8, 4, 8};  // the look-up has something to propose
   std::map<std::pair<int64_t, int64_t>, double> expected;
   const std::vector<float> first = distribution(*model, prompt, options.sampling);
   for (int64_t a = 0; a < kVocabulary; ++a) {
     if (first[static_cast<size_t>(a)] > 0) {
-      const std::vector<float> second = distribution(*model, {4, 8, a}, options.sampling);
+      const std::vector<float> second = distribution(*model, {4, 8, 4, 8, a}, options.sampling);
       for (int64_t b = 0; b < kVocabulary; ++b) {
         if (second[static_cast<size_t>(b)] > 0) {
           expected[{a, b}] = first[static_cast<size_t>(a)] * second[static_cast<size_t>(b)];
@@ -146,10 +146,8 @@ void expect_exact(const SpeculativeOptions& speculation, bool partly_accepted) {
     drafted += stats.drafted;
     accepted += stats.accepted;
   }
-  if (partly_accepted) {
-    EXPECT_GT(accepted, drafted / 50);
-    EXPECT_LT(accepted, drafted);
-  }
+  EXPECT_GT(accepted, 0);
+  EXPECT_LT(accepted, drafted);
   double chi = 0;
   double rare_expected = 0;
   double rare_seen = 0;
@@ -174,11 +172,11 @@ void expect_exact(const SpeculativeOptions& speculation, bool partly_accepted) {
 
 TEST(Speculative, ADraftModelLeavesTheDistributionAsItIs) {
   const auto draft = other_model();
-  expect_exact({.draft = draft.get(), .draft_tokens = 2}, true);
+  expect_exact({.draft = draft.get(), .draft_tokens = 2});
 }
 
 TEST(Speculative, LookUpLeavesTheDistributionAsItIs) {
-  expect_exact({.draft = nullptr, .draft_tokens = 2}, false);
+  expect_exact({.draft = nullptr, .draft_tokens = 2});
 }
 
 TEST(Speculative, CallbacksStopAndWrongSettingsAreNamed) {
