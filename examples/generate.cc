@@ -4,8 +4,8 @@
 //
 // One prompt is streamed; several are continued together. An installed tessera builds it with
 //
-//   g++ -std=c++20 generate.cc -I PREFIX/include -L PREFIX/lib/tessera -ltessera \
-//       -Wl,-rpath,PREFIX/lib/tessera -Wl,-rpath-link,PREFIX/lib/tessera
+//   g++ -std=c++20 generate.cc -IPREFIX/include PREFIX/lib/tessera/libtessera.so
+//     -Wl,-rpath,PREFIX/lib/tessera -Wl,-rpath-link,PREFIX/lib/tessera
 #include <tessera/generate.h>
 
 #include <cstdio>
