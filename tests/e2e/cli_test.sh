@@ -121,7 +121,8 @@ if [ -d "$mini" ]; then
   expect 0 generate -m "$mini" a 'Draw a cat' c --batch 2 --grammar "$work/answer.gbnf" --temp 1 --json
   [ "$(grep -cE '"finish_reason":"stop".*"text":"(yes|no)"' "$work/out")" = 3 ] || fail "answers: $(cat "$work/out")"
   echo '{"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": false}' >"$work/schema.json"
-  expect 0 generate -m "$mini" a --json-schema "$work/schema.json"; says '^{ *"n": *[12] *}' out
+  expect 0 generate -m "$mini" a --json-schema "$work/schema.json"
+  tr -d ' \n' <"$work/out" | grep -Eqx '\{"n":[12]\}' || fail "not of the schema: $(cat "$work/out")"
   expect 5 generate -m "$mini" a --json-schema '{"not": {}}'; says "'not'" err; silent out
   expect 2 generate -m "$mini" a --json-schema '{"type": "string", "enum": [1]}'; says 'no text' err
   expect 3 generate -m "$mini" a --grammar "$work/none.gbnf"
