@@ -66,3 +66,11 @@ if(TESSERA_CUDA)
   target_link_options(libtessera_cuda PRIVATE -Wl,--unresolved-symbols=ignore-all)
   set_target_properties(libtessera_cuda PROPERTIES OUTPUT_NAME tessera_cuda BUILD_RPATH "$ORIGIN" INSTALL_RPATH "$ORIGIN")
 endif()
+
+# Programs against the public headers alone, as users write them.
+add_executable(generate_example ${CMAKE_SOURCE_DIR}/examples/generate.cc)
+target_include_directories(generate_example PRIVATE ${CMAKE_SOURCE_DIR}/include)
+target_compile_options(generate_example PRIVATE -Wall -Wextra -Wshadow -Werror)
+target_link_libraries(generate_example PRIVATE libtessera)
+set_target_properties(generate_example PROPERTIES OUTPUT_NAME generate-example)
+target_link_options(generate_example PRIVATE -Wl,-rpath-link,${TESSERA_LIBTORCH}/lib)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # usage: tools/install.sh install|uninstall PREFIX DESTDIR
-# Installs bin/tessera, lib/tessera (libtessera.so and libtorch), share/tessera (models and the list of files);
+# Installs bin/tessera, lib/tessera (libtessera.so and libtorch), include/tessera, share/tessera (models, examples and the list of files);
 # uninstall removes exactly the files of that list, and the folders that are then empty.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,7 +22,7 @@ remove_listed() {
   { sed 's|/[^/]*$||' "$manifest"; echo "$prefix/share/tessera"; } | sort -u | while IFS= read -r folder; do
     while [ "${#folder}" -gt "${#prefix}" ]; do echo "$folder"; folder=${folder%/*}; done
   done | sort -ur | while IFS= read -r folder; do
-    case $folder in "$prefix"/lib/tessera* | "$prefix"/share/tessera*) echo "$folder" ;; esac
+    case $folder in "$prefix"/lib/tessera* | "$prefix"/share/tessera* | "$prefix"/include/tessera*) echo "$folder" ;; esac
   done >"$manifest.folders"
   mapfile -t folders <"$manifest.folders"
   rm -f "$manifest" "$manifest.folders"

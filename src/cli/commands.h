@@ -44,7 +44,12 @@ struct GenerateOptions : CommonOptions {
   int64_t returned = 1;                 // of its sequences
   double length_penalty = 1;
   std::string early_stopping = "false";  // "true", "false", "never"
-  bool echo = false;                     // print the prompt too
+  std::string json_schema;               // file or JSON that the output must fit; or
+  std::string grammar;                   // file of GBNF rules, or
+  std::string regex;                     // pattern of the whole output
+  std::string speculate;                 // "ngram" or a draft model; empty: no speculation
+  int64_t draft_tokens = 4;
+  bool echo = false;  // print the prompt too
 };
 
 struct ConverseOptions : CommonOptions {
@@ -148,7 +153,7 @@ struct DemoOptions : CommonOptions {
 };
 
 /// Changes when a struct above does: program and library must be of one build.
-constexpr int kCommandsAbi = 7;
+constexpr int kCommandsAbi = 8;
 
 struct TensorCommands {
   int abi;

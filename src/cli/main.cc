@@ -131,6 +131,21 @@ void add_beams(CLI::App* command, GenerateOptions& options) {
       ->capture_default_str();
 }
 
+void add_constraints(CLI::App* command, GenerateOptions& options) {
+  CLI::App* group = command->add_option_group("constraint");
+  group->add_option("--json-schema", options.json_schema,
+                    "JSON Schema that the output fits: a file, or the JSON itself");
+  group->add_option("--grammar", options.grammar, "file with the output's grammar (GBNF)");
+  group->add_option("--regex", options.regex, "pattern that the whole output matches");
+  group->require_option(0, 1);
+  command->add_option("--speculate", options.speculate,
+                      "check drafts of several tokens at once, for the same output: ngram (what "
+                      "followed before), or a small model with the same tokens");
+  command->add_option("--draft-tokens", options.draft_tokens, "most tokens of a draft")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 256));
+}
+
 void add_generate(CLI::App& app, Options& o) {
   CLI::App* command = app.add_subcommand("generate", "Continue text with a language model");
   GenerateOptions& options = o.generate;
@@ -151,6 +166,7 @@ void add_generate(CLI::App& app, Options& o) {
   command->add_option("--min-p", options.min_p, "drop tokens below this share of the best");
   add_penalties(command, options);
   add_beams(command, options);
+  add_constraints(command, options);
   command->add_option("-s,--seed", options.seed, "seed of the draw")->envname("TESSERA_SEED");
   command->add_flag("--echo", options.echo, "print the prompt too");
   command->add_flag("--json", options.json, "one JSON object a prompt: text, ids, reason, speed");
@@ -159,7 +175,11 @@ void add_generate(CLI::App& app, Options& o) {
       "Sampling defaults come from the model's generation_config.json.\n"
       "Examples:\n"
       "  tessera generate -m models/llama \"Once upon a time\"\n"
-      "  tessera generate -m org/name -f prompts.txt --batch 16 --temp 0.8 --seed 7 --json");
+      "  tessera generate -m org/name -f prompts.txt --batch 16 --temp 0.8 --seed 7 --json\n"
+      "  tessera generate -m models/llama \"A person: \" --json-schema "
+      "'{\"type\": \"object\", \"properties\": {\"age\": {\"type\": \"integer\"}}}'\n"
+      "  tessera generate -m models/llama \"It is \" --regex '[0-9]{1,2} (a|p)m'\n"
+      "  tessera generate -m models/llama -f code.txt --speculate ngram --draft-tokens 8");
   command->final_callback([&o] {
     require_model(o.generate.model);
     tensor_commands().generate(o.generate);

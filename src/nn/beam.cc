@@ -328,6 +328,8 @@ BeamResult beam_search(SequenceModel& model,
   TESSERA_CHECK(ids.dim() == 2 && ids.size(0) > 0 && ids.size(1) > 0, InvalidArgument,
                 "beam search: the prompt is empty; give at least one token (a BOS, for example)");
   options.sampling.check();
+  TESSERA_CHECK(!options.constraint, InvalidArgument,
+                "a beam search follows no constraint; sample instead, with one beam");
   beams.check();
   const Tensor key_mask = mask.defined() ? mask.cpu().to(at::kLong) : inferred_mask(ids, options);
   return BeamSearch(model, ids, key_mask, options, beams).run();

@@ -107,10 +107,22 @@ EngineStats Engine::stats() const {
   return stats_;
 }
 
-void Engine::end(Row& row, Finish finish) {
+void Engine::leave(Row& row) {
   cache_->release(row.pages);
   cache_->release(row.guidance);
   row.over = true;
+}
+
+void Engine::fail(Row& row, const std::exception_ptr& error) {
+  leave(row);
+  if (!row.request.on_error) {
+    std::rethrow_exception(error);
+  }
+  row.request.on_error(error);
+}
+
+void Engine::end(Row& row, Finish finish) {
+  leave(row);
   if (row.request.on_finish) {
     row.request.on_finish(finish);
   }
@@ -130,6 +142,8 @@ void Engine::take_inbox() {
         end(*row, Finish::kCancelled);
       } else if (row->sampler.full()) {  // nothing was asked for
         end(*row, Finish::kLength);
+      } else if (row->sampler.ended()) {  // the constraint's only text is the empty one
+        end(*row, Finish::kEnd);
       }
     }
     std::erase_if(*list, [](const auto& row) { return row->over; });
@@ -268,6 +282,7 @@ void Engine::sample(const std::vector<Piece>& pieces, const Tensor& logits) {
     int64_t main;
     int64_t guidance;
     int64_t id;
+    std::exception_ptr error;
   };
   std::vector<Ready> ready;
   int64_t next = 0;
@@ -276,7 +291,7 @@ void Engine::sample(const std::vector<Piece>& pieces, const Tensor& logits) {
       continue;
     }
     if (piece.sequence == &piece.row->pages) {
-      ready.push_back({piece.row, next, next, 0});
+      ready.push_back({piece.row, next, next, 0, nullptr});
     } else {
       ready.back().guidance = next;
     }
@@ -287,13 +302,21 @@ void Engine::sample(const std::vector<Piece>& pieces, const Tensor& logits) {
     for (int64_t i = begin; i < end; ++i) {
       Ready& item = ready[static_cast<size_t>(i)];
       float* data = logits.mutable_data_ptr<float>();
-      item.id = item.row->sampler.choose(
-          {data + static_cast<size_t>(item.main) * vocabulary, vocabulary},
-          {data + static_cast<size_t>(item.guidance) * vocabulary, vocabulary});
+      try {
+        item.id = item.row->sampler.choose(
+            {data + static_cast<size_t>(item.main) * vocabulary, vocabulary},
+            {data + static_cast<size_t>(item.guidance) * vocabulary, vocabulary});
+      } catch (...) {
+        item.error = std::current_exception();
+      }
     }
   });
   for (const Ready& item : ready) {
-    settle(*item.row, item.id);
+    if (item.error) {
+      fail(*item.row, item.error);
+    } else {
+      settle(*item.row, item.id);
+    }
   }
   const std::lock_guard lock(mutex_);
   stats_.new_tokens += static_cast<int64_t>(ready.size());

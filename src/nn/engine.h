@@ -16,13 +16,6 @@
 
 namespace tessera::nn {
 
-enum class Finish {
-  kEnd,        // an end id
-  kLength,     // the request's limit
-  kStopped,    // on_token returned false
-  kCancelled,  // cancel()
-};
-
 struct EngineRequest {
   std::vector<int64_t> prompt;
   GenerationOptions options;  // max_new_tokens is the limit; draws come from stream 0 of the seed
@@ -30,6 +23,9 @@ struct EngineRequest {
   std::function<bool(int64_t id)> on_token = {};
   /// Called once, by the same thread, when the request is over.
   std::function<void(Finish finish)> on_finish = {};
+  /// Called once in place of on_finish, by the same thread, when this request alone fails: its
+  /// constraint cannot be followed. Empty: `step` throws.
+  std::function<void(const std::exception_ptr& error)> on_error = {};
 };
 
 struct EngineOptions {
@@ -78,6 +74,8 @@ class Engine {
 
   void take_inbox();
   void end(Row& row, Finish finish);
+  void fail(Row& row, const std::exception_ptr& error);
+  void leave(Row& row);
   void preempt(size_t index);
   bool reserve(Row& row, int64_t length, int64_t guidance_length);
   bool plan(Row& row, int64_t budget, std::vector<Piece>& pieces);

@@ -43,6 +43,7 @@ void read_number(const io::Json& config, const char* key, double* value) {
 struct Row {
   RowSampler sampler;
   bool finished;
+  Finish finish;  // when it is
 };
 
 // The run without a condition.
@@ -142,6 +143,13 @@ class Generation {
   }
 
   bool padded() const { return padded_; }
+  std::vector<Finish> finishes() const {
+    std::vector<Finish> list;
+    for (const Row& row : rows_) {
+      list.push_back(row.finish);
+    }
+    return list;
+  }
 
   Tensor run(Cache& cache) {
     const int64_t past = cache.length();
@@ -181,7 +189,10 @@ class Generation {
     const int64_t limit =
         options_.row_limits.empty() ? options_.max_new_tokens : options_.row_limits[b];
     const uint64_t stream = options_.row_streams.empty() ? b : options_.row_streams[b];
-    rows_.push_back({RowSampler(options_, std::move(prompt), limit, stream), limit <= 0});
+    RowSampler sampler(options_, std::move(prompt), limit, stream);
+    const bool finished = limit <= 0 || sampler.ended();
+    const Finish finish = sampler.ended() ? Finish::kEnd : Finish::kLength;
+    rows_.push_back({std::move(sampler), finished, finish});
   }
 
   static bool guided(const Row& row) { return !row.finished && row.sampler.guided(); }
@@ -225,6 +236,7 @@ class Generation {
       next.data_ptr<int64_t>()[b] = id;
       const bool go_on = !on_token_ || on_token_(static_cast<int64_t>(b), id);
       row.finished = row.sampler.ended() || !go_on || row.sampler.full();
+      row.finish = row.sampler.ended() ? Finish::kEnd : go_on ? Finish::kLength : Finish::kStopped;
     }
     return next;
   }
@@ -313,19 +325,27 @@ Tensor generate(SequenceModel& model,
                 const Tensor& mask,
                 const GenerationOptions& options,
                 const TokenCallback& on_token,
-                Cache* cache) {
+                Cache* cache,
+                std::vector<Finish>* finishes) {
   TESSERA_CHECK(ids.dim() == 2 && ids.size(1) > 0, InvalidArgument,
                 "generate: the prompt is empty; give at least one token (a BOS, for example)");
   const Tensor key_mask = mask.defined() ? mask.cpu().to(at::kLong) : inferred_mask(ids, options);
   Generation generation(model, ids, key_mask.contiguous(), options, on_token);
+  std::unique_ptr<Cache> own;
   if (cache == nullptr) {
-    return generation.run(*model.make_cache());
+    own = model.make_cache();
+    cache = own.get();
+  } else {
+    TESSERA_CHECK(ids.size(0) == 1 && !generation.padded() && cache->length() < ids.size(1),
+                  InvalidArgument,
+                  "generate: a cache of {} tokens serves one row without padding that is longer",
+                  cache->length());
   }
-  TESSERA_CHECK(ids.size(0) == 1 && !generation.padded() && cache->length() < ids.size(1),
-                InvalidArgument,
-                "generate: a cache of {} tokens serves one row without padding that is longer",
-                cache->length());
-  return generation.run(*cache);
+  Tensor result = generation.run(*cache);
+  if (finishes != nullptr) {
+    *finishes = generation.finishes();
+  }
+  return result;
 }
 
 }  // namespace tessera::nn

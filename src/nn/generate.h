@@ -3,6 +3,7 @@
 #pragma once
 
 #include "io/json.h"
+#include "nn/constraint.h"
 #include "nn/sampler.h"
 #include "nn/sequence_model.h"
 #include "nn/spans.h"
@@ -11,6 +12,14 @@
 #include <optional>
 
 namespace tessera::nn {
+
+/// Why an output ended.
+enum class Finish {
+  kEnd,        // an end id, or its constraint is through
+  kLength,     // its limit
+  kStopped,    // a callback returned false
+  kCancelled,  // Engine::cancel
+};
 
 struct GenerationOptions {
   SamplingParams sampling;          // outside spans
@@ -29,9 +38,14 @@ struct GenerationOptions {
   /// not 1. Every guided span starts again from here.
   std::vector<int64_t> guidance_prompt = {};
 
+  /// Keeps the output inside a grammar; empty: any text. It holds for ids outside spans, and goes
+  /// before the sampling: what n-gram bans or min_new_tokens leave nothing of ends when it may. An
+  /// output is over as soon as its constraint allows nothing but the end, without an end id.
+  ConstraintFactory constraint = {};
+
   /// Called for each new token before `on_token`, with its `top_logprobs` most likely neighbours;
   /// empty: nothing is computed. Log-probabilities are the model's own (after guidance), before
-  /// penalties, bans and temperature.
+  /// the constraint, penalties, bans and temperature.
   std::function<void(int64_t row, const TokenLogprobs&)> on_logprobs = {};
   int64_t top_logprobs = 0;
 
@@ -53,12 +67,14 @@ using TokenCallback = std::function<bool(int64_t row, int64_t id)>;
 /// Continues ids i64 [B, T]; `mask` i64 [B, T] marks left padding with 0 (undefined: inferred as
 /// transformers does). Returns i64 [B, T + new], prompt included, end token kept, pad id after it.
 /// A row's output depends on that row alone. `cache`, for one row without padding: state of the
-/// first cache->length() ids, fewer than T; it then holds all but the last returned id.
+/// first cache->length() ids, fewer than T; it then holds all but the last returned id. `finishes`
+/// gets why each row ended [B].
 Tensor generate(SequenceModel& model,
                 const Tensor& ids,
                 const Tensor& mask,
                 const GenerationOptions& options,
                 const TokenCallback& on_token = {},
-                Cache* cache = nullptr);
+                Cache* cache = nullptr,
+                std::vector<Finish>* finishes = nullptr);
 
 }  // namespace tessera::nn

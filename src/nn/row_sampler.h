@@ -4,6 +4,7 @@
 
 #include "nn/generate.h"
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -22,9 +23,13 @@ class RowSampler {
   /// Chooses the next id from logits [vocab], which are used up, and takes it into the history.
   /// `unconditional` [vocab]: logits without the condition, needed when `guided`.
   int64_t choose(std::span<float> scores, std::span<const float> unconditional);
+  /// The same when `draft` was drawn from the distribution `proposal` [ids from 0]: the draft or
+  /// another id, distributed as choose's result (arXiv 2211.17192). Not inside spans.
+  int64_t choose(std::span<float> scores, int64_t draft, std::span<const float> proposal);
   /// Of the last id; only with GenerationOptions::on_logprobs.
   const TokenLogprobs& logprobs() const { return logprobs_; }
-  /// Whether the last id ends the row, or its limit is reached.
+  /// Whether the last id ends the row (an end id, or the constraint is through), or its limit is
+  /// reached.
   bool ended() const { return ended_; }
   bool full() const { return produced() >= limit_; }
 
@@ -36,7 +41,15 @@ class RowSampler {
   int64_t produced() const { return static_cast<int64_t>(history_.size() - prompt_); }
 
  private:
+  // What is left of the scores; `first` is the id of scores[0].
+  struct Choices {
+    std::span<float> scores;
+    int64_t first;
+    const SamplingParams* sampling;
+  };
   const SpanRule* open_rule() const;
+  Choices process(std::span<float> scores, std::span<const float> unconditional);
+  void take(int64_t id);
 
   const GenerationOptions* options_;
   std::vector<int64_t> history_;  // prompt and output
@@ -44,6 +57,8 @@ class RowSampler {
   int64_t limit_;
   Rng rng_;
   std::optional<SpanState> spans_;
+  std::unique_ptr<TokenConstraint> constraint_;
+  std::vector<float> raw_;  // logits for logprobs_
   size_t span_begin_ = 0;
   TokenLogprobs logprobs_;
   bool ended_ = false;

@@ -263,6 +263,17 @@ int64_t pick(std::span<const float> logits, const SamplingParams& params, Rng& r
   return last;
 }
 
+void softmax(std::span<float> logits) {
+  const float top = *std::max_element(logits.begin(), logits.end());
+  double total = 0;
+  for (const float score : logits) {
+    total += std::exp(static_cast<double>(score) - top);
+  }
+  for (float& score : logits) {
+    score = static_cast<float>(std::exp(static_cast<double>(score) - top) / total);
+  }
+}
+
 TokenLogprobs token_logprobs(std::span<const float> logits, int64_t id, int64_t top) {
   const float largest = *std::max_element(logits.begin(), logits.end());
   double total = 0;

@@ -49,6 +49,9 @@ void process_logits(std::span<float> logits,
 /// One token from processed logits: argmax (first on ties), or a draw from their softmax.
 int64_t pick(std::span<const float> logits, const SamplingParams& params, Rng& rng);
 
+/// Probabilities of logits, in place; −infinity becomes 0. At least one is finite.
+void softmax(std::span<float> logits);
+
 /// What the model gave a token, before any processor, and the most likely ones.
 struct TokenLogprobs {
   int64_t id = 0;

@@ -18,14 +18,8 @@ bool is_end(int64_t id, const nn::GenerationOptions& options) {
   return std::find(options.end_ids.begin(), options.end_ids.end(), id) != options.end_ids.end();
 }
 
-std::string reason_of(const std::vector<int64_t>& ids,
-                      const nn::GenerationOptions& options,
-                      bool stopped,
-                      bool cut) {
-  if (stopped || (!ids.empty() && is_end(ids.back(), options))) {
-    return "stop";
-  }
-  return cut ? "context" : "length";
+std::string reason_of(bool stopped, bool cut) {
+  return stopped ? "stop" : cut ? "context" : "length";
 }
 
 // A reply while its tokens come: text, stop strings, times.
@@ -63,11 +57,11 @@ class Continuation {
     return show(stop_.push(decoder_.push(static_cast<int32_t>(id)))) && !stop_.stopped();
   }
 
-  Completion finish(const nn::GenerationOptions& options, bool cut) {
+  Completion finish(nn::Finish finish, bool cut) {
     const auto end = Clock::now();
     show(stop_.push(decoder_.finish()));
     show(stop_.finish());
-    result_.reason = reason_of(result_.ids, options, stop_.stopped(), cut);
+    result_.reason = reason_of(stop_.stopped() || finish == nn::Finish::kEnd, cut);
     result_.prefill_seconds = std::chrono::duration<double>(first_ - start_).count();
     result_.decode_seconds = std::chrono::duration<double>(end - first_).count();
     return std::move(result_);
@@ -100,6 +94,26 @@ TextCompleter::TextCompleter(std::string_view model, const nn::LoadOptions& load
 
 nn::GenerationOptions TextCompleter::defaults() const {
   return nn::GenerationOptions::from_configs(folder_.config, folder_.generation_config, true);
+}
+
+nn::ConstraintFactory TextCompleter::constraint(const ConstraintSpec& spec) const {
+  return ConstraintMaker(*tokenizer_, defaults().end_ids).make(spec);
+}
+
+std::shared_ptr<nn::SequenceModel> TextCompleter::load_draft(std::string_view model,
+                                                             const nn::LoadOptions& load) const {
+  TextCompleter draft(model, load);
+  const text::Tokenizer& other = draft.tokenizer();
+  TESSERA_CHECK(other.vocab_size() == tokenizer_->vocab_size(), InvalidArgument,
+                "{}: a draft model needs the model's tokens; it has {}, the model {}", model,
+                other.vocab_size(), tokenizer_->vocab_size());
+  for (int32_t id = 0; id < other.vocab_size(); ++id) {
+    TESSERA_CHECK(other.id_to_token(id) == tokenizer_->id_to_token(id), InvalidArgument,
+                  "{}: a draft model needs the model's tokens; its token {} is '{}', the model's "
+                  "'{}'",
+                  model, id, other.id_to_token(id), tokenizer_->id_to_token(id));
+  }
+  return draft.model_;
 }
 
 TextCompleter::Prompt TextCompleter::prepare(std::vector<int32_t> prompt,
@@ -139,10 +153,19 @@ Completion TextCompleter::complete(std::vector<int32_t> prompt,
   const Prompt input = prepare(std::move(prompt), options);
   Continuation reply(*tokenizer_, input.encoded, extra, on_text);
   reply.ask(options);
+  const auto on_token = [&](int64_t, int64_t id) { return reply.push(id) && (!go_on || go_on()); };
   const c10::InferenceMode inference;
-  nn::generate(*model_, input.ids, {}, options,
-               [&](int64_t, int64_t id) { return reply.push(id) && (!go_on || go_on()); });
-  return reply.finish(options, input.cut);
+  if (extra.speculation.has_value()) {
+    nn::SpeculativeStats stats;
+    nn::generate_speculative(*model_, {input.encoded.begin(), input.encoded.end()}, options,
+                             *extra.speculation, on_token, &stats);
+    Completion result = reply.finish(stats.finish, input.cut);
+    result.speculation = stats;
+    return result;
+  }
+  std::vector<nn::Finish> finishes;
+  nn::generate(*model_, input.ids, {}, options, on_token, nullptr, &finishes);
+  return reply.finish(finishes.front(), input.cut);
 }
 
 void TextCompleter::complete_all(std::span<const std::string> prompts,
@@ -150,6 +173,8 @@ void TextCompleter::complete_all(std::span<const std::string> prompts,
                                  const CompletionOptions& extra,
                                  int64_t batch,
                                  const std::function<void(size_t place, Completion)>& done) {
+  TESSERA_CHECK(!extra.speculation.has_value(), InvalidArgument,
+                "speculation is for one prompt at a time; leave the batch at 1");
   struct Job {
     Prompt input;
     nn::GenerationOptions options;
@@ -171,12 +196,13 @@ void TextCompleter::complete_all(std::span<const std::string> prompts,
   for (size_t i = 0; i < jobs.size(); ++i) {
     Job& job = *jobs[i];
     job.reply.ask(job.options);
-    engine.submit(
-        {.prompt = {job.input.encoded.begin(), job.input.encoded.end()},
-         .options = job.options,
-         .on_token = [&job](int64_t id) { return job.reply.push(id); },
-         .on_finish = [&job, &done,
-                       i](nn::Finish) { done(i, job.reply.finish(job.options, job.input.cut)); }});
+    engine.submit({.prompt = {job.input.encoded.begin(), job.input.encoded.end()},
+                   .options = job.options,
+                   .on_token = [&job](int64_t id) { return job.reply.push(id); },
+                   .on_finish =
+                       [&job, &done, i](nn::Finish finish) {
+                         done(i, job.reply.finish(finish, job.input.cut));
+                       }});
   }
   engine.run();
 }
@@ -211,7 +237,8 @@ std::vector<Completion> TextCompleter::search(std::string_view prompt,
     }
     result.text += stop.push(decoder.finish());
     result.text += stop.finish();
-    result.reason = reason_of(result.ids, options, stop.stopped(), input.cut);
+    const bool ended = !result.ids.empty() && is_end(result.ids.back(), options);
+    result.reason = reason_of(stop.stopped() || ended, input.cut);
     results.push_back(std::move(result));
   }
   return results;

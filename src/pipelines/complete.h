@@ -3,6 +3,8 @@
 
 #include "models/registry.h"
 #include "nn/beam.h"
+#include "nn/speculative.h"
+#include "pipelines/constrain.h"
 #include "text/tokenizer.h"
 
 #include <functional>
@@ -20,10 +22,12 @@ struct Completion {
   std::string text;
   std::vector<int64_t> ids;  // generated ids, end token included
   int64_t prompt_tokens = 0;
-  /// "stop" (end token or stop string), "length" (token limit), "context" (model's limit)
+  /// "stop" (end token, stop string or finished constraint), "length" (token limit), "context"
+  /// (model's limit)
   std::string reason;
   std::vector<nn::TokenLogprobs> logprobs;  // of each id, when asked for
   std::optional<double> score;              // of a beam search
+  std::optional<nn::SpeculativeStats> speculation;
   double prefill_seconds = 0;
   double decode_seconds = 0;
 };
@@ -32,6 +36,7 @@ struct Completion {
 struct CompletionOptions {
   std::vector<std::string> stop = {};        // text ends before the first of these
   std::optional<int64_t> top_logprobs = {};  // log-probabilities, with so many alternatives each
+  std::optional<nn::SpeculativeOptions> speculation = {};  // of one prompt at a time
 };
 
 /// Called with each piece of text; false stops the generation.
@@ -45,6 +50,12 @@ class TextCompleter {
 
   /// The model's own defaults (generation_config.json).
   nn::GenerationOptions defaults() const;
+  /// For GenerationOptions::constraint, of any number of prompts. Throws as parse_constraint does.
+  nn::ConstraintFactory constraint(const ConstraintSpec& spec) const;
+  /// Opens a model for SpeculativeOptions::draft. Throws InvalidArgument when its tokens are
+  /// others.
+  std::shared_ptr<nn::SequenceModel> load_draft(std::string_view model,
+                                                const nn::LoadOptions& load) const;
   /// Throws InvalidArgument when the prompt is empty of tokens or longer than the context.
   Completion complete(std::string_view prompt,
                       nn::GenerationOptions options,

@@ -114,6 +114,27 @@ if [ -d "$mini" ]; then
   expect 0 converse -m "$mini" 'draw a red circle' --to image --out "$work/media" --json --seed 1
   says '"valid":true' out; says '"type":"image"' out
   [ "$(head -c 4 "$work/media/part-0001.png" | tail -c 3)" = PNG ] || fail "no picture was written"
+  # Output inside a grammar, alone and in a batch; drafts change nothing; what does not fit is named.
+  expect 0 generate -m "$mini" 'It is' --regex '[0-9]{1,2} (a|p)m' --temp 1 --seed 2
+  grep -Eqx '[0-9]{1,2} (a|p)m' "$work/out" || fail "not of the pattern: $(cat "$work/out")"
+  echo 'root ::= "yes" | "no"' >"$work/answer.gbnf"
+  expect 0 generate -m "$mini" a 'Draw a cat' c --batch 2 --grammar "$work/answer.gbnf" --temp 1 --json
+  [ "$(grep -cE '"finish_reason":"stop".*"text":"(yes|no)"' "$work/out")" = 3 ] || fail "answers: $(cat "$work/out")"
+  echo '{"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": false}' >"$work/schema.json"
+  expect 0 generate -m "$mini" a --json-schema "$work/schema.json"
+  tr -d ' \n' <"$work/out" | grep -Eqx '\{"n":[12]\}' || fail "not of the schema: $(cat "$work/out")"
+  expect 5 generate -m "$mini" a --json-schema '{"not": {}}'; says "'not'" err; silent out
+  expect 2 generate -m "$mini" a --json-schema '{"type": "string", "enum": [1]}'; says 'no text' err
+  expect 3 generate -m "$mini" a --grammar "$work/none.gbnf"
+  expect 2 generate -m "$mini" a --regex b --grammar "$work/answer.gbnf"
+  expect 2 generate -m "$mini" a --regex b --beams 2; says 'beams' err
+  expect 0 generate -m "$mini" 'Draw a cat. Draw a dog. Draw a' -n 30 --greedy; cp "$work/out" "$work/plain"
+  for draft in ngram "$mini"; do
+    expect 0 generate -m "$mini" 'Draw a cat. Draw a dog. Draw a' -n 30 --greedy --speculate "$draft" --draft-tokens 3
+    cmp -s "$work/out" "$work/plain" || fail "speculation by $draft: $(cat "$work/out")"
+    says 'drafted tokens accepted' err
+  done
+  expect 2 generate -m "$mini" a --speculate ngram --batch 2; says 'speculate' err
   # Many prompts at once give what each gives alone; one that is too long stops all before anything is said.
   printf 'Draw a cat\nHow are you\n\nTwo\nDraw a cat\n' >"$work/prompts.txt"
   for batch in 1 3; do

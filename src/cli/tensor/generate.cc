@@ -4,6 +4,7 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/strings.h"
+#include "io/file.h"
 #include "pipelines/complete.h"
 
 #include <cstdio>
@@ -63,6 +64,20 @@ nn::GenerationOptions generation_options(const GenerateOptions& options,
   return defaults;
 }
 
+pipelines::ConstraintSpec constraint_of(const GenerateOptions& options) {
+  using Kind = pipelines::ConstraintSpec::Kind;
+  if (!options.json_schema.empty()) {
+    const size_t first = options.json_schema.find_first_not_of(" \t\r\n");
+    const bool itself = first != std::string::npos && options.json_schema[first] == '{';
+    return {Kind::kJsonSchema, itself ? options.json_schema : io::read_file(options.json_schema)};
+  }
+  if (!options.grammar.empty()) {
+    return {Kind::kGrammar, io::read_file(options.grammar)};
+  }
+  return options.regex.empty() ? pipelines::ConstraintSpec{}
+                               : pipelines::ConstraintSpec{Kind::kRegex, options.regex};
+}
+
 void put(std::string_view text) {
   TESSERA_CHECK(
       std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0,
@@ -91,6 +106,12 @@ io::Json logprobs_json(const std::vector<nn::TokenLogprobs>& tokens) {
   return list;
 }
 
+double accepted_share(const nn::SpeculativeStats& stats) {
+  return stats.drafted > 0
+             ? static_cast<double>(stats.accepted) / static_cast<double>(stats.drafted)
+             : 0;
+}
+
 void put_json(const std::string& prompt, const pipelines::Completion& result) {
   const auto produced = static_cast<double>(result.ids.size());
   io::Json out = {{"prompt", prompt},
@@ -104,6 +125,12 @@ void put_json(const std::string& prompt, const pipelines::Completion& result) {
     out["prefill_s"] = result.prefill_seconds;
     out["decode_tok_s"] =
         result.decode_seconds > 0 && produced > 1 ? (produced - 1) / result.decode_seconds : 0;
+  }
+  if (result.speculation.has_value()) {
+    out["speculation"] = {{"steps", result.speculation->steps},
+                          {"drafted", result.speculation->drafted},
+                          {"accepted", result.speculation->accepted},
+                          {"accepted_share", accepted_share(*result.speculation)}};
   }
   if (!result.logprobs.empty()) {
     out["logprobs"] = logprobs_json(result.logprobs);
@@ -128,13 +155,13 @@ void search(pipelines::TextCompleter& completer,
 // Replies come in the order of the prompts, each as soon as those before it are through.
 void complete_all(pipelines::TextCompleter& completer,
                   const GenerateOptions& options,
+                  const nn::GenerationOptions& generation,
                   const std::vector<std::string>& prompts) {
   std::vector<std::optional<pipelines::Completion>> results(prompts.size());
   size_t shown = 0;
   Progress progress("generating", static_cast<int64_t>(prompts.size()), "prompts");
   completer.complete_all(
-      prompts, generation_options(options, completer.defaults()),
-      {.stop = options.stop, .top_logprobs = options.logprobs}, options.batch,
+      prompts, generation, {.stop = options.stop, .top_logprobs = options.logprobs}, options.batch,
       [&](size_t place, pipelines::Completion result) {
         results[place] = std::move(result);
         progress.advance(1);
@@ -149,43 +176,76 @@ void complete_all(pipelines::TextCompleter& completer,
       });
 }
 
+void complete(pipelines::TextCompleter& completer,
+              const GenerateOptions& options,
+              const nn::GenerationOptions& generation,
+              const pipelines::CompletionOptions& extra,
+              const std::string& prompt) {
+  if (options.echo && !options.json) {
+    put(prompt);
+  }
+  const auto on_text = [&](std::string_view piece) {
+    if (!options.json) {
+      put(piece);
+    }
+    return true;
+  };
+  const pipelines::Completion result = completer.complete(prompt, generation, on_text, extra);
+  if (options.json) {
+    put_json(prompt, result);
+    return;
+  }
+  put("\n");
+  log::debug("{} prompt tokens in {:.3f} s, {} tokens in {:.3f} s, finished by {}",
+             result.prompt_tokens, result.prefill_seconds, result.ids.size(), result.decode_seconds,
+             result.reason);
+  if (result.speculation.has_value()) {
+    log::info("{} of {} drafted tokens accepted ({:.0f} %), {} tokens in {} steps",
+              result.speculation->accepted, result.speculation->drafted,
+              100 * accepted_share(*result.speculation), result.ids.size(),
+              result.speculation->steps);
+  }
+}
+
+void check(const GenerateOptions& options) {
+  TESSERA_CHECK(options.beams == 1 || !options.logprobs, InvalidArgument,
+                "--logprobs does not go with --beams");
+  const bool constrained =
+      !options.json_schema.empty() || !options.grammar.empty() || !options.regex.empty();
+  TESSERA_CHECK(options.beams == 1 || !constrained, InvalidArgument,
+                "--json-schema, --grammar and --regex do not go with --beams");
+  TESSERA_CHECK(options.speculate.empty() || (options.beams == 1 && options.batch == 1),
+                InvalidArgument, "--speculate does not go with --beams or --batch");
+}
+
 }  // namespace
 
 int run_generate(const GenerateOptions& options) {
   translate_torch_errors([&] {
-    TESSERA_CHECK(options.beams == 1 || !options.logprobs, InvalidArgument,
-                  "--logprobs does not go with --beams");
+    check(options);
+    const pipelines::ConstraintSpec constraint = constraint_of(options);
     const nn::LoadOptions load = prepare(options);
     const std::vector<std::string> prompts = prompts_of(options);
     pipelines::TextCompleter completer(options.model, load);
+    nn::GenerationOptions generation = generation_options(options, completer.defaults());
+    generation.constraint = completer.constraint(constraint);
     if (options.batch > 1 && options.beams == 1) {
-      complete_all(completer, options, prompts);
+      complete_all(completer, options, generation, prompts);
       return;
     }
+    pipelines::CompletionOptions extra{.stop = options.stop, .top_logprobs = options.logprobs};
+    std::shared_ptr<nn::SequenceModel> draft;
+    if (!options.speculate.empty()) {
+      if (options.speculate != "ngram") {
+        draft = completer.load_draft(options.speculate, load);
+      }
+      extra.speculation = {.draft = draft.get(), .draft_tokens = options.draft_tokens};
+    }
     for (const std::string& prompt : prompts) {
-      const nn::GenerationOptions generation = generation_options(options, completer.defaults());
       if (options.beams > 1) {
         search(completer, options, generation, prompt);
-        continue;
-      }
-      if (options.echo && !options.json) {
-        put(prompt);
-      }
-      const auto on_text = [&](std::string_view piece) {
-        if (!options.json) {
-          put(piece);
-        }
-        return true;
-      };
-      const pipelines::Completion result = completer.complete(
-          prompt, generation, on_text, {.stop = options.stop, .top_logprobs = options.logprobs});
-      if (options.json) {
-        put_json(prompt, result);
       } else {
-        put("\n");
-        log::debug("{} prompt tokens in {:.3f} s, {} tokens in {:.3f} s, finished by {}",
-                   result.prompt_tokens, result.prefill_seconds, result.ids.size(),
-                   result.decode_seconds, result.reason);
+        complete(completer, options, generation, extra, prompt);
       }
     }
   });
