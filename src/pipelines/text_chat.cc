@@ -23,11 +23,20 @@ nn::GenerationOptions text_options(const ConverseOptions& options, nn::Generatio
   return defaults;
 }
 
-TextChat::TextChat(std::string_view model, const nn::LoadOptions& load, int64_t conversations)
-    : batcher_(model, load, {.sequences = conversations}) {
-  TESSERA_CHECK(batcher_.chat() != nullptr, NotFound,
-                "{}: no chat template; use `tessera generate`", batcher_.folder().string());
+namespace {
+
+// Checked before weights are read.
+std::string_view with_template(std::string_view model) {
+  const io::fs::path folder = models::open_folder(model).path;
+  TESSERA_CHECK(text::has_chat_template(folder), NotFound,
+                "{}: no chat template; use `tessera generate`", folder.string());
+  return model;
 }
+
+}  // namespace
+
+TextChat::TextChat(std::string_view model, const nn::LoadOptions& load, int64_t conversations)
+    : batcher_(with_template(model), load, {.sequences = conversations}) {}
 
 std::vector<Reply> TextChat::reply(std::span<const std::vector<Message>> conversations,
                                    const ConverseOptions& options,

@@ -98,9 +98,10 @@ class Busy : public Error {
 /// The keys and values that a model keeps of its requests.
 struct CacheLoad {
   double usage = 0;           // share that running requests hold
+  size_t queued = 0;          // requests that wait for room in it
   int64_t prompt_tokens = 0;  // of all prompts so far
   int64_t found_tokens = 0;   // of these, found in the cache
-  int64_t preemptions = 0;    // requests that gave their place up for a while
+  int64_t preemptions = 0;    // times that a request gave its place up for a while
 };
 
 struct BackendLoad {

@@ -121,7 +121,9 @@ void DeviceQueue::cancel(Handle handle) {
 
 BackendLoad DeviceQueue::load() const {
   const std::lock_guard lock(mutex_);
-  return {.running = running_.size(), .waiting = waiting(), .cache = engine_->cache_load()};
+  const std::optional<CacheLoad> cache = engine_->cache_load();
+  const size_t queued = cache.has_value() ? std::min(cache->queued, running_.size()) : 0;
+  return {.running = running_.size() - queued, .waiting = waiting() + queued, .cache = cache};
 }
 
 size_t DeviceQueue::waiting() const {

@@ -169,6 +169,7 @@ class TextEngine : public Engine {
     }
     const nn::EngineStats stats = model_.stats();
     return CacheLoad{.usage = stats.cache_usage,
+                     .queued = static_cast<size_t>(stats.waiting),
                      .prompt_tokens = stats.prompt_tokens + stats.cached_tokens,
                      .found_tokens = stats.cached_tokens,
                      .preemptions = stats.preemptions};
