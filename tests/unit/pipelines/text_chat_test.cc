@@ -94,7 +94,10 @@ TEST(TextChat, TurnsGiveWhatTheWholePromptGives) {
   write_llama(folder);
   TextChat chat(folder.string(), {}, 3);
   TextCompleter plain(folder.string(), {});
-  const ConverseOptions options{.seed = 7, .max_new_tokens = 20, .temperature = 0.9};
+  ConverseOptions options;
+  options.seed = 7;
+  options.max_new_tokens = 20;
+  options.temperature = 0.9;
   std::vector<Message> talk;
   std::string prompt;
   for (const char* line : {"Hello", "And who are you?", "Bye"}) {
@@ -137,10 +140,10 @@ TEST(TextChat, TurnsGiveWhatTheWholePromptGives) {
   int asked = 0;
   ConverseEvents events;
   events.go_on = [&] { return ++asked < 4; };
-  const Reply cut = chat.reply({says(Role::kUser, "Hello")},
-                               {.seed = 7, .max_new_tokens = 20, .temperature = 0.9}, events);
+  const Reply cut = chat.reply({says(Role::kUser, "Hello")}, options, events);
   EXPECT_TRUE(cut.reason == "interrupted" ? cut.new_tokens == 4 : cut.new_tokens < 4);
-  EXPECT_THROW(chat.reply(talks[0], {.to = Modality::kImage}), InvalidArgument);
+  options.to = Modality::kImage;
+  EXPECT_THROW(chat.reply(talks[0], options), InvalidArgument);
 }
 
 TEST(TextChat, SaysWhenThereIsNoTemplate) {
