@@ -221,8 +221,6 @@ bool TextBatcher::step() {
   } catch (...) {
     tasks_.clear();
     queue_.clear();
-    cache_.reset();
-    cached_.clear();
     if (engine_ != nullptr) {
       engine_.reset();  // its memory is needed for the next
       make_engine();
@@ -248,34 +246,19 @@ void TextBatcher::run_alone(Task& task) {
   }
   task.begun = Clock::now();
   const c10::InferenceMode inference;
-  std::vector<int64_t> ids(task.request.prompt.begin(), task.request.prompt.end());
-  if (cache_ == nullptr) {
-    cache_ = model_->make_cache();
-    cached_.clear();
-  }
-  // What both begin with, but for the last token, which must be run.
-  const auto most = static_cast<std::ptrdiff_t>(std::min(ids.size() - 1, cached_.size()));
-  const int64_t same =
-      std::mismatch(ids.begin(), ids.begin() + most, cached_.begin()).first - ids.begin();
-  // State from beyond a restart is of no use before it.
-  const int64_t restart = model_->restart_length();
-  const bool kept = restart == 0 || cache_->length() <= restart || same > restart;
-  cache_->truncate(kept ? same : 0);
-  bool stopped = false;
-  nn::generate(
-      *model_, at::tensor(ids, at::kLong).unsqueeze(0).to(model_->device()), {},
-      task.request.options,
-      [&](int64_t, int64_t id) {
-        ids.push_back(id);
-        stopped = !task.push(id);
-        return !stopped;
-      },
-      cache_.get());
+  const std::vector<int64_t> ids(task.request.prompt.begin(), task.request.prompt.end());
   const std::vector<int64_t>& ends = task.request.options.end_ids;
-  const bool ended = std::find(ends.begin(), ends.end(), ids.back()) != ends.end();
-  ids.resize(static_cast<size_t>(cache_->length()));
-  cached_ = std::move(ids);
-  finish(task, ended ? nn::Finish::kEnd : stopped ? nn::Finish::kStopped : nn::Finish::kLength);
+  nn::Finish how = nn::Finish::kLength;
+  // No state is kept from one request to the next: it depends on how long each step's sequence was.
+  nn::generate(*model_, at::tensor(ids, at::kLong).unsqueeze(0).to(model_->device()), {},
+               task.request.options, [&](int64_t, int64_t id) {
+                 const bool go_on = task.push(id);
+                 how = std::find(ends.begin(), ends.end(), id) != ends.end() ? nn::Finish::kEnd
+                       : go_on                                               ? nn::Finish::kLength
+                                                                             : nn::Finish::kStopped;
+                 return go_on;
+               });
+  finish(task, how);
 }
 
 }  // namespace tessera::pipelines

@@ -97,11 +97,7 @@ class TextBatcher {
   std::unique_ptr<nn::Engine> engine_;               // null: one at a time
   std::map<uint64_t, std::shared_ptr<Task>> tasks_;  // by number
   uint64_t next_ = 1;
-
-  // One at a time:
-  std::deque<uint64_t> queue_;
-  std::unique_ptr<nn::Cache> cache_;  // of the last request, for one that begins as it did
-  std::vector<int64_t> cached_;       // its tokens
+  std::deque<uint64_t> queue_;  // of those that run one at a time
 
   mutable std::mutex mutex_;  // of what follows
   nn::EngineStats stats_;

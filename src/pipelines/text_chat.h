@@ -16,7 +16,7 @@ class TextChat : public Talker {
   TextChat(std::string_view model, const nn::LoadOptions& load, int64_t conversations = 1);
 
   /// Throws InvalidArgument for media, and for `to` other than text. What a conversation has in
-  /// common with an earlier one is not run again.
+  /// common with an earlier one is not run again where requests run together.
   std::vector<Reply> reply(std::span<const std::vector<Message>> conversations,
                            const ConverseOptions& options,
                            const ConverseEvents& events = {}) override;
