@@ -79,41 +79,47 @@ TextBatcher::TextBatcher(std::string_view model,
   model_ = std::dynamic_pointer_cast<nn::SequenceModel>(models::load_model(folder_, load));
   TESSERA_CHECK(model_ != nullptr, Unsupported, "{}: this model does not generate text",
                 folder_.path.string());
-  make_engine();
+  together_ = plan_cache();
+  if (together_) {
+    engine_ = std::make_unique<nn::Engine>(model_, engine_options_);
+  }
 }
 
 TextBatcher::~TextBatcher() = default;
 
-void TextBatcher::make_engine() {
+// How much is kept is decided once; false when the model cannot run over pages.
+bool TextBatcher::plan_cache() {
   constexpr int64_t kPage = nn::PagedCache::kTokens;
-  int64_t tokens = options_.cache_tokens;
+  int64_t page_bytes = 0;
   try {
-    const int64_t page_bytes = model_->make_paged_cache(1, engine_options_.cache_dtype)->bytes();
-    if (tokens == 0) {
-      const int64_t context = model_->max_positions();
-      const int64_t each = context > 0 ? std::min(context, kCacheTokens) : kCacheTokens;
-      tokens = std::min(kCacheTokens, (each + kPage) * options_.sequences);
-      if (model_->device().is_cpu()) {
-        tokens = std::min(tokens, free_memory() / 4 / page_bytes * kPage);
-      }
-    }
-    engine_options_.pages = std::max<int64_t>(2, (tokens + kPage - 1) / kPage);
-    engine_options_.sequences = options_.sequences;
-    engine_ = std::make_unique<nn::Engine>(model_, engine_options_);
-    log::debug("a cache of {} tokens, {:.1f} MB", engine_options_.pages * kPage,
-               static_cast<double>(engine_options_.pages * page_bytes) / 1e6);
+    page_bytes = model_->make_paged_cache(1, engine_options_.cache_dtype)->bytes();
   } catch (const Unsupported& error) {
     log::debug("one request at a time: {}", error.what());
+    return false;
   }
+  int64_t tokens = options_.cache_tokens;
+  if (tokens == 0) {
+    const int64_t context = model_->max_positions();
+    const int64_t each = context > 0 ? std::min(context, kCacheTokens) : kCacheTokens;
+    tokens = std::min(kCacheTokens, (each + kPage) * options_.sequences);
+    if (model_->device().is_cpu()) {
+      tokens = std::min(tokens, free_memory() / 4 / page_bytes * kPage);
+    }
+  }
+  engine_options_.pages = std::max<int64_t>(2, (tokens + kPage - 1) / kPage);
+  engine_options_.sequences = options_.sequences;
+  log::debug("a cache of {} tokens, {:.1f} MB", engine_options_.pages * kPage,
+             static_cast<double>(engine_options_.pages * page_bytes) / 1e6);
+  return true;
 }
 
 size_t TextBatcher::width() const {
-  return engine_ != nullptr ? static_cast<size_t>(options_.sequences) : 1;
+  return together_ ? static_cast<size_t>(options_.sequences) : 1;
 }
 
 int64_t TextBatcher::room() const {
   const int64_t context = model_->max_positions();
-  if (engine_ == nullptr) {
+  if (!together_) {
     return context;
   }
   const int64_t cache = engine_options_.pages * nn::PagedCache::kTokens;
@@ -161,9 +167,12 @@ uint64_t TextBatcher::submit(TextRequest request) {
   auto task = std::make_shared<Task>(std::move(request), *tokenizer_);
   task->cut = cut;
   const uint64_t number = next_++;
-  if (engine_ == nullptr) {
+  if (!together_) {
     queue_.push_back(number);
   } else {
+    if (engine_ == nullptr) {  // the last one failed
+      engine_ = std::make_unique<nn::Engine>(model_, engine_options_);
+    }
     task->number =
         engine_->submit({.prompt = {task->request.prompt.begin(), task->request.prompt.end()},
                          .options = task->request.options,
@@ -221,10 +230,7 @@ bool TextBatcher::step() {
   } catch (...) {
     tasks_.clear();
     queue_.clear();
-    if (engine_ != nullptr) {
-      engine_.reset();  // its memory is needed for the next
-      make_engine();
-    }
+    engine_.reset();
     throw;
   }
   update_stats();

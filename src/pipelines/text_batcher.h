@@ -44,7 +44,7 @@ struct TextBatchOptions {
   int64_t cache_tokens = 0;
 };
 
-/// Not thread-safe but for stats(): one thread submits, steps and cancels.
+/// One thread submits, steps and cancels; what is const may be called from any.
 class TextBatcher {
  public:
   /// Opens a folder, GGUF file or hub-cache name. Throws Unsupported when the model does not
@@ -65,7 +65,7 @@ class TextBatcher {
   bool step();
 
   /// Whether requests are stepped together.
-  bool together() const { return engine_ != nullptr; }
+  bool together() const { return together_; }
   /// Requests that run at once.
   size_t width() const;
   /// The longest sequence, prompt and answer; 0 = no limit.
@@ -83,7 +83,7 @@ class TextBatcher {
  private:
   struct Task;
 
-  void make_engine();
+  bool plan_cache();
   void finish(Task& task, nn::Finish finish);
   void run_alone(Task& task);
   void update_stats();
@@ -94,7 +94,8 @@ class TextBatcher {
   std::unique_ptr<ChatFormat> chat_;
   std::shared_ptr<nn::SequenceModel> model_;
   nn::EngineOptions engine_options_;
-  std::unique_ptr<nn::Engine> engine_;               // null: one at a time
+  bool together_ = false;
+  std::unique_ptr<nn::Engine> engine_;               // null when not together, or after a failure
   std::map<uint64_t, std::shared_ptr<Task>> tasks_;  // by number
   uint64_t next_ = 1;
   std::deque<uint64_t> queue_;  // of those that run one at a time
