@@ -59,6 +59,7 @@ struct ConverseOptions : CommonOptions {
   int64_t batch = 1;                              // prompts answered at once
   std::vector<std::string> images, audio, music;  // files that go before every prompt
   std::string voice;                              // recording of the voice that is to speak
+  std::string system;                             // what the system says first
   std::string to;              // "text", "image", "speech", "music"; empty: the model decides
   std::string out = "out";     // folder of pictures and sound
   int64_t max_new_tokens = 0;  // 0: the context's room
@@ -143,8 +144,10 @@ struct ServeOptions : CommonOptions {
   std::string cors;                   // "*" or an origin; empty: none
   std::string media_folder;           // file:// URLs below it are read; empty: none are
   std::string metrics_prefix = "tessera_";
-  int64_t queue = 64;     // requests that may wait
-  int64_t max_body = 64;  // MB
+  int64_t queue = 64;        // requests that may wait
+  int64_t max_body = 64;     // MB
+  int64_t batch = 64;        // requests of a text model that run together
+  int64_t cache_tokens = 0;  // of their keys and values; 0: automatic
 };
 
 struct DemoOptions : CommonOptions {

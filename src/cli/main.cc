@@ -203,7 +203,8 @@ void add_converse_media(CLI::App* command, ConverseOptions& options) {
 void add_converse(CLI::App& app, Options& o) {
   CLI::App* command = app.add_subcommand(
       "converse",
-      "Talk with a model in text, pictures, speech and music; without a prompt, on and on");
+      "Talk with a model: any-to-any models in text, pictures, speech and music, language models "
+      "with a chat template in text; without a prompt, on and on");
   ConverseOptions& options = o.converse;
   add_model(command, options.model, false);
   command->add_option("prompt", options.prompts, "prompts (default: a conversation over stdin)");
@@ -212,6 +213,8 @@ void add_converse(CLI::App& app, Options& o) {
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
   add_converse_media(command, options);
+  command->add_option("--system", options.system,
+                      "what the system says first (models with a chat template)");
   command
       ->add_option("-n,--max-new-tokens", options.max_new_tokens,
                    "most tokens of a reply, media included (0 = what the context has room for)")
@@ -238,7 +241,8 @@ void add_converse(CLI::App& app, Options& o) {
       "  tessera converse \"draw two red circles\" --to image\n"
       "  tessera converse \"what is this?\" --image photo.jpg --json\n"
       "  tessera converse \"answer aloud\" --audio question.mp3 --to speech\n"
-      "  tessera converse --prompts prompts.txt --batch 16 --to music --out tunes");
+      "  tessera converse --prompts prompts.txt --batch 16 --to music --out tunes\n"
+      "  tessera converse -m models/llama-chat.gguf \"Why is the sky blue?\"");
   command->final_callback([&o] {
     if (o.converse.model.empty()) {
       o.converse.model = data_folder() + "/models/tessera-mini";
@@ -511,6 +515,17 @@ void add_serve(CLI::App& app, Options& o) {
       ->envname("TESSERA_QUEUE")
       ->capture_default_str()
       ->check(CLI::Range(0, 100000));
+  command->add_option("--batch", options.batch, "requests of a text model that run together")
+      ->envname("TESSERA_BATCH")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
+  command
+      ->add_option("--cache-tokens", options.cache_tokens,
+                   "tokens of a text model's requests whose keys and values are kept "
+                   "(0 = at most 16384 and a quarter of the free memory)")
+      ->envname("TESSERA_CACHE_TOKENS")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 28));
   command->add_option("--max-body", options.max_body, "largest request in MB")
       ->envname("TESSERA_MAX_BODY")
       ->capture_default_str()

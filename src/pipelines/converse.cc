@@ -414,12 +414,6 @@ std::vector<Reply> AnyToAny::reply(std::span<const std::vector<Message>> convers
   return replies;
 }
 
-Reply AnyToAny::reply(const std::vector<Message>& conversation,
-                      const ConverseOptions& options,
-                      const ConverseEvents& events) {
-  return std::move(reply(std::span(&conversation, 1), options, events).front());
-}
-
 CodedPart AnyToAny::encode(const Part& part) const {
   const c10::InferenceMode inference;
   return impl_->encode(part);

@@ -10,7 +10,9 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tessera::pipelines {
@@ -57,12 +59,29 @@ struct Reply {
   double first_audio_seconds = -1;  // from the call to the first chunk; −1: none
 };
 
+/// What answers conversations.
+class Talker {
+ public:
+  virtual ~Talker() = default;
+  /// Answers conversations, each ending with a user's message; the reply of a conversation does not
+  /// depend on the others. Throws InvalidArgument for what the model does not take.
+  virtual std::vector<Reply> reply(std::span<const std::vector<Message>> conversations,
+                                   const ConverseOptions& options,
+                                   const ConverseEvents& events = {}) = 0;
+  /// The same for one conversation.
+  Reply reply(const std::vector<Message>& conversation,
+              const ConverseOptions& options,
+              const ConverseEvents& events = {}) {
+    return std::move(reply(std::span(&conversation, 1), options, events).front());
+  }
+};
+
 /// A language model with the codecs of its media.
-class AnyToAny {
+class AnyToAny : public Talker {
  public:
   /// Opens a folder in AnyGPT's format (any_format.h). Throws NotFound, CorruptFile, Unsupported.
   AnyToAny(std::string_view model, const nn::LoadOptions& load);
-  ~AnyToAny();
+  ~AnyToAny() override;
 
   /// Answers conversations, each ending with a user's message, as one static batch. The reply of a
   /// conversation does not depend on the others. A user's media are put before its text when there
@@ -70,11 +89,8 @@ class AnyToAny {
   /// that the model lacks, or a last message that alone exceeds the context. Not thread-safe.
   std::vector<Reply> reply(std::span<const std::vector<Message>> conversations,
                            const ConverseOptions& options,
-                           const ConverseEvents& events = {});
-  /// The same for one conversation.
-  Reply reply(const std::vector<Message>& conversation,
-              const ConverseOptions& options,
-              const ConverseEvents& events = {});
+                           const ConverseEvents& events = {}) override;
+  using Talker::reply;
 
   /// Media as the model's tokens: pictures are made square and resized, sound is mixed to mono and
   /// resampled. Media of earlier replies give the tokens that they were made of. Throws

@@ -1,6 +1,5 @@
 // What the server asks of a model: typed requests in, events out. Nothing below this line knows of
-// HTTP or JSON, so that a scheduler that batches requests can take the place of the queue and its
-// thread (device_queue.h).
+// HTTP or JSON.
 #pragma once
 
 #include "core/error.h"
@@ -24,6 +23,7 @@ struct ModelCard {
   std::vector<Modality> input, output;
   bool chat = false;                // conversations
   bool completion = false;          // bare prompts
+  bool system = false;              // its format has a place for system messages
   bool min_p = false;               // takes Sampling::min_p
   bool repetition = false;          // takes Sampling::repetition_penalty
   std::vector<std::string> voices;  // of speech, by name
@@ -95,9 +95,19 @@ class Busy : public Error {
   int retry_seconds_;
 };
 
+/// The keys and values that a model keeps of its requests.
+struct CacheLoad {
+  double usage = 0;           // share that running requests hold
+  size_t queued = 0;          // requests that wait for room in it
+  int64_t prompt_tokens = 0;  // of all prompts so far
+  int64_t found_tokens = 0;   // of these, found in the cache
+  int64_t preemptions = 0;    // times that a request gave its place up for a while
+};
+
 struct BackendLoad {
   size_t running = 0;
   size_t waiting = 0;
+  std::optional<CacheLoad> cache = std::nullopt;
 };
 
 /// One model. Thread-safe.

@@ -1,5 +1,6 @@
-// The device thread. Times of tokens are taken where the engine asks whether to go on: once after
-// each token.
+// The device thread: between two steps of the engine it takes new requests in and tells of those
+// that were cancelled. Times of tokens are taken where the engine asks whether to go on: once after
+// each token. No lock is held while the engine works, since listeners may cancel.
 #include "serve/device_queue.h"
 
 #include "core/log.h"
@@ -8,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 namespace tessera::serve {
 
@@ -19,6 +21,14 @@ struct DeviceQueue::Job {
   std::shared_ptr<GenerationListener> listener;
   std::atomic<bool> cancelled = false;
   Clock::time_point submitted = Clock::now();
+
+  // Of the device thread:
+  Clock::time_point begun = submitted;
+  Clock::time_point last = submitted;  // token
+  bool any = false;                    // token
+  bool told = false;                   // the engine knows that it was cancelled
+  bool over = false;
+  uint64_t number = 0;  // in the engine
 };
 
 namespace {
@@ -57,8 +67,8 @@ DeviceQueue::~DeviceQueue() {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
-    if (running_ != nullptr) {
-      running_->cancelled = true;
+    for (const auto& job : running_) {
+      job->cancelled = true;
     }
     for (const auto& job : waiting_) {
       job->cancelled = true;
@@ -78,8 +88,9 @@ Backend::Handle DeviceQueue::submit(GenerationRequest request,
     const std::lock_guard lock(mutex_);
     // A request that nothing runs before does not wait.
     const size_t before = waiting();
-    if (before >= capacity_ && (running_ != nullptr || before > 0)) {
-      const double wait = mean_seconds_ * static_cast<double>(before + 1) / 2;
+    if (before >= capacity_ && running_.size() + before >= engine_->width()) {
+      const double wait = mean_seconds_ * static_cast<double>(before + 1) / 2 /
+                          static_cast<double>(engine_->width());
       throw Busy(before, static_cast<int>(std::clamp(std::ceil(wait), 1.0, 60.0)));
     }
     handle = next_++;
@@ -92,15 +103,16 @@ Backend::Handle DeviceQueue::submit(GenerationRequest request,
 
 void DeviceQueue::cancel(Handle handle) {
   const std::lock_guard lock(mutex_);
-  if (running_ != nullptr && running_->handle == handle) {
-    running_->cancelled = true;
+  const auto is_it = [&](const auto& job) { return job->handle == handle; };
+  if (const auto found = std::find_if(running_.begin(), running_.end(), is_it);
+      found != running_.end()) {
+    (*found)->cancelled = true;
     return;
   }
-  const auto found = std::find_if(waiting_.begin(), waiting_.end(),
-                                  [&](const auto& job) { return job->handle == handle; });
+  const auto found = std::find_if(waiting_.begin(), waiting_.end(), is_it);
   if (found != waiting_.end()) {
-    // It gives its place and its media up at once; its listener hears of it when the device is
-    // free.
+    // It gives its place and its media up at once; its listener hears of it when the device thread
+    // comes round.
     (*found)->cancelled = true;
     (*found)->request = {};
     std::rotate(waiting_.begin(), found, found + 1);
@@ -109,7 +121,9 @@ void DeviceQueue::cancel(Handle handle) {
 
 BackendLoad DeviceQueue::load() const {
   const std::lock_guard lock(mutex_);
-  return {.running = running_ != nullptr ? size_t{1} : size_t{0}, .waiting = waiting()};
+  const std::optional<CacheLoad> cache = engine_->cache_load();
+  const size_t queued = cache.has_value() ? std::min(cache->queued, running_.size()) : 0;
+  return {.running = running_.size() - queued, .waiting = waiting() + queued, .cache = cache};
 }
 
 size_t DeviceQueue::waiting() const {
@@ -126,44 +140,49 @@ std::string DeviceQueue::detokenize(std::span<const int32_t> ids) const {
 }
 
 void DeviceQueue::work() {
-  while (true) {
-    std::shared_ptr<Job> job;
-    {
-      std::unique_lock lock(mutex_);
-      running_.reset();
-      wake_.wait(lock, [&] { return ending_ || !waiting_.empty(); });
-      if (waiting_.empty()) {
-        return;
-      }
-      job = std::move(waiting_.front());
-      waiting_.pop_front();
-      running_ = job;
+  while (const std::optional<Jobs> fresh = next()) {
+    for (const auto& job : *fresh) {
+      begin(job);
     }
-    run(*job);
+    cancel_begun();
+    step();
   }
 }
 
-void DeviceQueue::run(Job& job) {
-  const auto begun = Clock::now();
-  auto last = job.submitted;
-  bool first = true;
-  const auto go_on = [&] {
-    const auto now = Clock::now();
-    const auto& observe = first ? observer_.on_first_token : observer_.on_next_token;
-    if (observe) {
-      observe(seconds_between(last, now));
-    }
-    first = false;
-    last = now;
-    return !job.cancelled;
-  };
+// Waits for work and takes in what there is room for; nothing at the end.
+std::optional<DeviceQueue::Jobs> DeviceQueue::next() {
+  std::unique_lock lock(mutex_);
+  wake_.wait(lock, [&] { return ending_ || !waiting_.empty() || !running_.empty(); });
+  if (waiting_.empty() && running_.empty()) {
+    return std::nullopt;
+  }
+  Jobs fresh;
+  while (!waiting_.empty() && (running_.size() < engine_->width() || waiting_.front()->cancelled)) {
+    fresh.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+    running_.push_back(fresh.back());
+  }
+  return fresh;
+}
+
+bool DeviceQueue::told_token(Job& job) {
+  const auto now = Clock::now();
+  const auto& observe = job.any ? observer_.on_next_token : observer_.on_first_token;
+  if (observe) {
+    observe(seconds_between(job.last, now));
+  }
+  job.any = true;
+  job.last = now;
+  return !job.cancelled;
+}
+
+namespace {
+
+// What an exception, the one being handled, means for a request.
+Outcome failure() {
   Outcome outcome;
   try {
-    if (job.cancelled) {
-      outcome.reason = "interrupted";
-    } else {
-      outcome = engine_->run(job.request, *job.listener, go_on);
-    }
+    throw;
   } catch (const Error& error) {
     outcome.error = error;
   } catch (const std::bad_alloc&) {
@@ -171,10 +190,61 @@ void DeviceQueue::run(Job& job) {
   } catch (const std::exception& error) {
     outcome.error = Internal("{}", error.what());
   }
-  outcome.queue_seconds = seconds_between(job.submitted, begun);
+  return outcome;
+}
+
+}  // namespace
+
+void DeviceQueue::begin(const std::shared_ptr<Job>& job) {
+  job->begun = Clock::now();
+  if (job->cancelled) {
+    return end(*job, {.error = std::nullopt, .reason = "interrupted"});
+  }
+  try {
+    job->number = engine_->begin({job->request, *job->listener,
+                                  [this, &job = *job] { return told_token(job); },
+                                  [this, job](const Outcome& outcome) { end(*job, outcome); }});
+  } catch (...) {
+    end(*job, failure());
+  }
+}
+
+void DeviceQueue::cancel_begun() {
+  for (const auto& job : running_) {
+    if (job->cancelled && !job->told) {
+      job->told = true;
+      engine_->cancel(job->number);
+    }
+  }
+}
+
+void DeviceQueue::step() {
+  if (running_.empty()) {
+    return;
+  }
+  try {
+    engine_->step();
+  } catch (...) {
+    const Outcome outcome = failure();
+    for (const auto& job : Jobs(running_)) {
+      end(*job, outcome);
+    }
+  }
+}
+
+void DeviceQueue::end(Job& job, Outcome outcome) {
+  if (std::exchange(job.over, true)) {
+    return;
+  }
+  outcome.queue_seconds = seconds_between(job.submitted, job.begun);
+  std::shared_ptr<Job> kept;
   {
     const std::lock_guard lock(mutex_);
-    mean_seconds_ += 0.2 * (seconds_between(begun, Clock::now()) - mean_seconds_);
+    const auto found = std::find_if(running_.begin(), running_.end(),
+                                    [&](const auto& other) { return other.get() == &job; });
+    kept = std::move(*found);
+    running_.erase(found);
+    mean_seconds_ += 0.2 * (seconds_between(job.begun, Clock::now()) - mean_seconds_);
   }
   try {
     job.listener->on_done(outcome);

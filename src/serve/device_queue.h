@@ -1,4 +1,5 @@
-// A bounded queue before one thread that drives a model, one request after the other.
+// A bounded queue before one thread that drives a model: one request after the other, or as many
+// together as the model takes.
 #pragma once
 
 #include "serve/backend.h"
@@ -12,7 +13,16 @@
 
 namespace tessera::serve {
 
-/// What drives a model, from one thread at a time (the tokenizer: from any).
+/// A request on its way through an engine. What it refers to lives until `done`.
+struct EngineJob {
+  const GenerationRequest& request;
+  GenerationListener& listener;
+  /// Asked after every token; false ends the request with "interrupted".
+  std::function<bool()> go_on;
+  std::function<void(const Outcome& outcome)> done;
+};
+
+/// What drives a model, from one thread at a time (the tokenizer and cache_load(): from any).
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -22,6 +32,21 @@ class Engine {
   virtual Outcome run(const GenerationRequest& request,
                       GenerationListener& listener,
                       const std::function<bool()>& go_on) = 0;
+
+  /// Requests that it takes at once.
+  virtual size_t width() const { return 1; }
+  /// Begins a request and returns its number. `done` is called once, from here or from a later
+  /// step(), unless this throws.
+  virtual uint64_t begin(EngineJob job) {
+    job.done(run(job.request, job.listener, job.go_on));
+    return 0;
+  }
+  /// Works on what has begun. When it throws, all of these are over without `done`.
+  virtual void step() {}
+  /// Ends a request that has begun at the next step.
+  virtual void cancel(uint64_t) {}
+  virtual std::optional<CacheLoad> cache_load() const { return std::nullopt; }
+
   virtual std::vector<int32_t> tokenize(std::string_view text, bool add_special) const = 0;
   virtual std::string detokenize(std::span<const int32_t> ids) const = 0;
 };
@@ -34,7 +59,7 @@ struct QueueObserver {
 
 class DeviceQueue : public Backend {
  public:
-  /// At most `capacity` requests wait besides the one that runs.
+  /// At most `capacity` requests wait besides those that run.
   DeviceQueue(std::unique_ptr<Engine> engine, size_t capacity, QueueObserver observer = {});
   /// Ends what runs and answers what waits with "interrupted".
   ~DeviceQueue() override;
@@ -48,8 +73,14 @@ class DeviceQueue : public Backend {
 
  private:
   struct Job;
+  using Jobs = std::vector<std::shared_ptr<Job>>;
   void work();
-  void run(Job& job);
+  std::optional<Jobs> next();
+  void begin(const std::shared_ptr<Job>& job);
+  void cancel_begun();
+  void step();
+  bool told_token(Job& job);
+  void end(Job& job, Outcome outcome);
   size_t waiting() const;  // those that were not cancelled; under the mutex
 
   std::unique_ptr<Engine> engine_;
@@ -58,7 +89,7 @@ class DeviceQueue : public Backend {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Job>> waiting_;
-  std::shared_ptr<Job> running_;
+  Jobs running_;  // changed by the thread alone
   Handle next_ = 1;
   bool ending_ = false;
   double mean_seconds_ = 1;  // of a request, for Retry-After

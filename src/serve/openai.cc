@@ -37,6 +37,12 @@ std::vector<double> token_bounds() {
 void describe(Metrics& metrics) {
   metrics.describe_gauge("num_requests_running", "Requests that the model works on.");
   metrics.describe_gauge("num_requests_waiting", "Requests in the queue.");
+  metrics.describe_gauge("kv_cache_usage_perc", "Share of the cache that requests hold, 0 to 1.");
+  metrics.describe_counter("prefix_cache_queries_total",
+                           "Tokens of prompts looked up in the cache.");
+  metrics.describe_counter("prefix_cache_hits_total", "Of these, tokens that were found.");
+  metrics.describe_counter("num_preemptions_total",
+                           "Requests that gave their place in the cache up for a while.");
   metrics.describe_counter("prompt_tokens_total", "Tokens of prompts.");
   metrics.describe_counter("generation_tokens_total", "Tokens generated.");
   metrics.describe_counter("request_success_total", "Requests that ended, by reason.");
@@ -350,6 +356,13 @@ HttpResponse OpenAiService::Impl::metrics_text() {
     const MetricLabels labels = {{"model_name", model->card().id}};
     metrics.set("num_requests_running", labels, static_cast<double>(load.running));
     metrics.set("num_requests_waiting", labels, static_cast<double>(load.waiting));
+    if (load.cache.has_value()) {
+      const CacheLoad& cache = *load.cache;
+      metrics.set("kv_cache_usage_perc", labels, cache.usage);
+      metrics.set("prefix_cache_queries_total", labels, static_cast<double>(cache.prompt_tokens));
+      metrics.set("prefix_cache_hits_total", labels, static_cast<double>(cache.found_tokens));
+      metrics.set("num_preemptions_total", labels, static_cast<double>(cache.preemptions));
+    }
   }
   int64_t pages = 0;
   int64_t resident = 0;

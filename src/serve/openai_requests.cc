@@ -140,6 +140,11 @@ class MessageReader {
       const JsonFields fields(list[i], fmt::format("messages[{}]", i));
       const std::string role = fields.required_text("role");
       if (role == "system" || role == "developer") {
+        if (context_.card.system) {
+          messages.push_back(content(fields));
+          messages.back().role = Role::kSystem;
+          continue;
+        }
         for (const Part& part : content(fields).parts) {
           const auto* text = std::get_if<std::string>(&part.content);
           if (text == nullptr) {
@@ -497,7 +502,7 @@ ChatCall parse_chat(const io::Json& body, const RequestContext& context) {
   call.request.max_new_tokens = both > 0 ? both : call.request.max_new_tokens;
   refuse_chat_unsupported(fields);
   if (!context.card.chat) {
-    throw not_supported({}, "this model has no format for conversations; use /v1/completions");
+    throw not_supported({}, "this model has no chat template; use /v1/completions");
   }
   call.modalities = read_modalities(fields, context.card);
   const io::Json* messages = fields.array("messages");

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/strings.h"
+#include "io/gguf.h"
 #include "text/hf_folder.h"
 #include "text/jinja/builtins.h"
 
@@ -74,9 +75,53 @@ Sources config_templates(const io::fs::path& folder) {
   return out;
 }
 
-Sources find_templates(const io::fs::path& folder) {
-  Sources out = template_files(folder);
-  return out.empty() ? config_templates(folder) : out;
+// tokenizer.chat_template, and tokenizer.chat_template.NAME beside it.
+Sources gguf_templates(const io::GgufFile& file) {
+  constexpr std::string_view kKey = "tokenizer.chat_template";
+  Sources out;
+  for (const auto& [key, value] : file.metadata) {
+    const auto source = value.text();
+    const bool named = key.size() > kKey.size() && key[kKey.size()] == '.';
+    if (key.starts_with(kKey) && source.has_value() && (named || key == kKey)) {
+      out[named ? key.substr(kKey.size() + 1) : "default"] = std::string(*source);
+    }
+  }
+  return out;
+}
+
+ChatTemplate::SpecialTokens gguf_special_tokens(const io::GgufFile& file) {
+  ChatTemplate::SpecialTokens out;
+  const io::GgufValue* value = file.find("tokenizer.ggml.tokens");
+  const auto tokens = value != nullptr ? value->texts() : std::nullopt;
+  for (const auto& [key, name] :
+       {std::pair("bos", "bos_token"), std::pair("eos", "eos_token"),
+        std::pair("unknown", "unk_token"), std::pair("padding", "pad_token")}) {
+    const auto id = file.integer(fmt::format("tokenizer.ggml.{}_token_id", key));
+    if (id && tokens && *id >= 0 && static_cast<size_t>(*id) < tokens->size()) {
+      out.emplace_back(name, std::string((*tokens)[static_cast<size_t>(*id)]));
+    }
+  }
+  return out;
+}
+
+struct Found {
+  Sources sources;
+  std::optional<io::GgufFile> file;  // that they come from
+};
+
+// The tokenizer comes from the same place.
+Found find_templates(const io::fs::path& folder) {
+  Found found{template_files(folder), std::nullopt};
+  if (found.sources.empty()) {
+    found.sources = config_templates(folder);
+  }
+  if (found.sources.empty()) {
+    if (const auto path = io::find_gguf(folder, "config.json")) {
+      found.file = io::open_gguf(*path);
+      found.sources = gguf_templates(*found.file);
+    }
+  }
+  return found;
 }
 
 /// `message` without null fields, its reasoning under all the names that templates read.
@@ -178,17 +223,19 @@ void check_objects(const OrderedJson& list, std::string_view what) {
 }  // namespace
 
 ChatTemplate ChatTemplate::from_folder(const io::fs::path& folder) {
-  const Sources sources = find_templates(folder);
-  TESSERA_CHECK(!sources.empty(), NotFound,
-                "{}: no chat template; expected chat_template.jinja, or `chat_template` in "
-                "tokenizer_config.json",
+  const Found found = find_templates(folder);
+  TESSERA_CHECK(!found.sources.empty(), NotFound,
+                "{}: no chat template; expected chat_template.jinja, `chat_template` in "
+                "tokenizer_config.json, or tokenizer.chat_template of a GGUF file",
                 folder.string());
-  return with_context("loading the chat template of " + folder.string(),
-                      [&] { return ChatTemplate(sources, hf_special_tokens(folder)); });
+  return with_context("loading the chat template of " + folder.string(), [&] {
+    return ChatTemplate(found.sources,
+                        found.file ? gguf_special_tokens(*found.file) : hf_special_tokens(folder));
+  });
 }
 
 bool has_chat_template(const io::fs::path& folder) {
-  return !find_templates(folder).empty();
+  return !find_templates(folder).sources.empty();
 }
 
 ChatTemplate::ChatTemplate(const Sources& templates, SpecialTokens special_tokens)

@@ -29,7 +29,7 @@ struct ChatRequest {
       std::nullopt;  // the date that templates may print; default: the local time
 };
 
-/// The templates of a model folder, with its special tokens. Rendering is thread-safe.
+/// The templates of a model folder or GGUF file, with its special tokens. Rendering is thread-safe.
 ///
 ///   const ChatTemplate chat = ChatTemplate::from_folder("models/llama");
 ///   chat.render({.messages = messages, .add_generation_prompt = true}).text;
@@ -38,8 +38,8 @@ class ChatTemplate {
   using SpecialTokens = std::vector<std::pair<std::string, std::string>>;  // "bos_token", "<s>"
 
   /// Reads chat_template.jinja and additional_chat_templates/*.jinja, else `chat_template` of
-  /// tokenizer_config.json (a string, or a list of {name, template}). Throws NotFound when the
-  /// folder has none, CorruptFile for malformed files.
+  /// tokenizer_config.json (a string, or a list of {name, template}), else tokenizer.chat_template
+  /// of a GGUF file. Throws NotFound when there is none, CorruptFile for malformed files.
   static ChatTemplate from_folder(const io::fs::path& folder);
 
   /// `templates`: text by name, a single one as "default".

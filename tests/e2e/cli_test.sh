@@ -102,7 +102,7 @@ expect 3 compress "$work/none" --to gguf:Q8_0 -o "$work/o"
 [ ! -e "$work/o" ] || fail "an output was left behind"
 
 # Conversations: a model without media, an unknown kind of reply, files that are no media.
-expect 3 converse -m "$model" hello; says 'any_to_any.json' err; silent out
+expect 3 converse -m "$model" hello; says 'no chat template' err; silent out
 expect 2 converse -m "$model" hello --to smell
 expect 3 converse -m "$model" hello --image "$work/none.png"; says 'none.png' err
 expect 4 converse -m "$model" hello --image "$model/config.json"; says 'config.json' err

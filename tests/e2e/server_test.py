@@ -9,12 +9,14 @@ import argparse
 import base64
 import http.client
 import json
+import os
 import random
 import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -198,6 +200,103 @@ def test_many(server, clients, requests):
     check(status == 200 and running is not None, "metrics")
 
 
+CHAT = ("{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}")
+
+
+def text_folder(model, folder):
+    """The bundled model as a plain language model with a chat template."""
+    for name in os.listdir(model):
+        if name != "any_to_any.json":
+            os.symlink(os.path.abspath(os.path.join(model, name)), os.path.join(folder, name))
+    with open(os.path.join(folder, "chat_template.jinja"), "w", encoding="utf-8") as template:
+        template.write(CHAT)
+    return folder
+
+
+def metric(server, name):
+    _, text = server.call("GET", "/metrics")
+    found = re.search(rf"tessera_{name}\{{.*\}} ([0-9.e+-]+)", text.decode())
+    return float(found[1]) if found else None
+
+
+def test_text(program, model):
+    """A text model: completions and conversations, alone and together, cut in the middle, and the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(program, text_folder(model, folder), "-t", "1", "--name", "plain", "--batch", "16")
+        try:
+            _, models = server.json("GET", "/v1/models")
+            check({"chat", "completion"} <= set(models["data"][0]["capabilities"]), "capabilities of a text model")
+            asks = [("/v1/chat/completions", {"messages": [{"role": "system", "content": "Be brief."},
+                                                           {"role": "user", "content": f"Tell me of {what}."}],
+                                              "seed": i, "temperature": 0.7, "max_tokens": 20 + i})
+                    for i, what in enumerate(["stars", "the sea", "a red circle", "music"])]
+            asks += [("/v1/completions", {"prompt": f"Draw {what}", "seed": i, "temperature": 0.7, "max_tokens": 40 - i})
+                     for i, what in enumerate(["stars", "a red circle", "two", "music"])]
+
+            def text_of(answer):
+                choice = answer["choices"][0]
+                return choice["text"] if "text" in choice else choice["message"]["content"]
+
+            alone = []
+            for path, ask in asks:
+                status, answer = server.json("POST", path, ask)
+                check(status == 200 and answer["usage"]["completion_tokens"] > 0, f"{path}: an answer")
+                alone.append(text_of(answer))
+            _, data = server.call("POST", asks[0][0], asks[0][1] | {"stream": True})
+            check(streamed_text(data) == alone[0], "a text model's stream says the same")
+            stop = alone[0][3:5]
+            _, answer = server.json("POST", asks[0][0], asks[0][1] | {"stop": stop})
+            check(text_of(answer) == alone[0][:alone[0].index(stop)], "a text model's stop strings")
+            _, answer = server.json("POST", asks[4][0], asks[4][1] | {"n": 3})
+            check(len(answer["choices"]) == 3 and answer["choices"][0]["text"] == alone[4], "n of a text model")
+
+            most = [0.0]
+            answers = [None] * 3 * len(asks)
+
+            def ask_one(i):
+                path, ask = asks[i % len(asks)]
+                answers[i] = text_of(server.json("POST", path, ask)[1])
+
+            threads = [threading.Thread(target=ask_one, args=(i,)) for i in range(len(answers))]
+            for thread in threads:
+                thread.start()
+            while any(thread.is_alive() for thread in threads):
+                most[0] = max(most[0], metric(server, "num_requests_running"))
+                time.sleep(0.02)
+            check(answers == alone * 3, "a text model says the same beside others")
+            check(most[0] > 1, f"requests run together, at most {most[0]}")
+
+            # Clients that go in the middle give their place back.
+            body = json.dumps({"prompt": "Once", "max_tokens": 1500, "seed": 1, "temperature": 1, "stream": True}).encode()
+            raws = []
+            for _ in range(6):
+                raws.append(socket.create_connection(("127.0.0.1", server.port)))
+                raws[-1].sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            for raw in raws:
+                raw.recv(100)
+                raw.close()
+            until = time.monotonic() + 20
+            while time.monotonic() < until and metric(server, "num_requests_running") + metric(server, "kv_cache_usage_perc") > 0:
+                time.sleep(0.05)
+            check(metric(server, "num_requests_running") == 0, "clients that left still run")
+            check(metric(server, "kv_cache_usage_perc") == 0, "clients that left hold the cache")
+            check(metric(server, "prefix_cache_hits_total") > 0, "prefixes are shared")
+
+            # The end waits for the answers under way.
+            answers = [None] * len(asks)
+            threads = [threading.Thread(target=ask_one, args=(i,)) for i in range(len(asks))]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.05)
+            check(server.end() == 0, "the end of a text model's server")
+            for thread in threads:
+                thread.join()
+            check(answers == alone, "answers under way at the end")
+        finally:
+            server.process.kill()
+
+
 def test_small(server):
     connection = server.connect()
     begun = time.monotonic()
@@ -260,6 +359,7 @@ def main():
         test_end(server)
     finally:
         server.process.kill()
+    test_text(options.program, options.model)
     sys.exit(1 if failures else 0)
 
 

@@ -3,6 +3,7 @@
 #include "cli/tensor/converse_repl.h"
 #include "core/error.h"
 #include "core/strings.h"
+#include "pipelines/text_chat.h"
 #include "train/stop_signal.h"
 
 namespace tessera::cli {
@@ -39,8 +40,33 @@ std::vector<Part> read_all_media(const ConverseOptions& options) {
   return parts;
 }
 
+std::vector<Message> system_message(const ConverseOptions& options) {
+  if (options.system.empty()) {
+    return {};
+  }
+  return {Message{.role = Role::kSystem, .parts = {Part::text(options.system)}}};
+}
+
+// With codecs of media, or a language model with a chat template.
+std::unique_ptr<pipelines::Talker> open_talker(const ConverseOptions& options,
+                                               const nn::LoadOptions& load) {
+  const io::fs::path folder = models::open_folder(options.model).path;
+  if (io::fs::exists(folder / "any_to_any.json")) {
+    TESSERA_CHECK(options.system.empty(), InvalidArgument,
+                  "--system: {} has its own (any_to_any.json)", folder.string());
+    return std::make_unique<pipelines::AnyToAny>(options.model, load);
+  }
+  TESSERA_CHECK(options.images.empty() && options.audio.empty() && options.music.empty() &&
+                    options.voice.empty(),
+                InvalidArgument,
+                "{}: this model takes text alone, no --image, --audio, --music "
+                "or --voice",
+                folder.string());
+  return std::make_unique<pipelines::TextChat>(options.model, load, options.batch);
+}
+
 // Every prompt is a conversation of its own.
-void answer_prompts(pipelines::AnyToAny& model,
+void answer_prompts(pipelines::Talker& model,
                     const std::vector<std::string>& prompts,
                     const std::vector<Part>& media,
                     const ConverseOptions& options,
@@ -52,7 +78,8 @@ void answer_prompts(pipelines::AnyToAny& model,
     for (size_t i = first; i < std::min(first + batch, prompts.size()); ++i) {
       Message message{.role = Role::kUser, .parts = media};
       message.parts.push_back(Part::text(prompts[i]));
-      talks.push_back({std::move(message)});
+      std::vector<Message>& talk = talks.emplace_back(system_message(options));
+      talk.push_back(std::move(message));
     }
     pipelines::ConverseEvents events = output.stream();
     if (talks.size() == 1) {
@@ -87,16 +114,18 @@ int run_converse(const ConverseOptions& options) {
     if (!options.voice.empty()) {
       voice = read_media(Modality::kSpeech, options.voice);
     }
-    pipelines::AnyToAny model(options.model, load);
+    const std::unique_ptr<pipelines::Talker> model = open_talker(options, load);
     ReplyOutput output(options.out, options.json);
     if (prompts.empty()) {
-      Repl(model, output, reply_options(options), std::move(media), std::move(voice)).run();
+      Repl(*model, output, reply_options(options), std::move(media), std::move(voice),
+           system_message(options))
+          .run();
       return;
     }
     if (voice.has_value()) {
       media.insert(media.begin(), std::move(*voice));
     }
-    answer_prompts(model, prompts, media, options, output);
+    answer_prompts(*model, prompts, media, options, output);
   });
   return 0;
 }

@@ -18,19 +18,35 @@
 namespace tessera::cli {
 namespace {
 
-constexpr const char* kCommands =
+constexpr const char* kMediaCommands =
     "/image FILE    a picture for the next message\n"
     "/audio FILE    speech for the next message\n"
     "/music FILE    music for the next message\n"
     "/voice FILE    a recording of the voice that is to speak; without FILE none\n"
     "/to WHAT       what replies must hold: text, image, speech, music or auto\n"
+    "An empty line sends waiting media alone.\n";
+constexpr const char* kCommands =
     "/seed N        seed of the next reply\n"
-    "/save FILE     the conversation as a line of AnyInstruct, or as a page when FILE ends in "
-    ".html\n"
+    "/save FILE     the conversation as a line of JSON, or as a page when FILE ends in .html\n"
     "/clear         start anew\n"
     "/help          this list\n"
-    "/quit          leave (so does the end of input)\n"
-    "An empty line sends waiting media alone.\n";
+    "/quit          leave (so does the end of input)\n";
+
+// {"messages": [{"role", "content"}, …]}
+io::Json text_line(const std::vector<Message>& talk) {
+  io::Json messages = io::Json::array();
+  for (const Message& message : talk) {
+    std::string content;
+    for (const Part& part : message.parts) {
+      content += std::get<std::string>(part.content);
+    }
+    const char* role = message.role == Role::kSystem ? "system"
+                       : message.role == Role::kUser ? "user"
+                                                     : "assistant";
+    messages.push_back({{"role", role}, {"content", content}});
+  }
+  return {{"messages", messages}};
+}
 
 uint64_t parse_seed(const std::string& text) {
   uint64_t seed = 0;
@@ -107,12 +123,14 @@ void Repl::command(std::string_view name, const std::string& argument) {
     TESSERA_CHECK(!argument.empty(), InvalidArgument, "{} needs a file, or see /help", name);
   };
   if (name == "/image" || name == "/audio" || name == "/music") {
+    TESSERA_CHECK(media_ != nullptr, InvalidArgument, "this model takes text alone");
     need();
     const Modality modality = name == "/image"   ? Modality::kImage
                               : name == "/audio" ? Modality::kSpeech
                                                  : Modality::kMusic;
     pending_.push_back(read_media(modality, argument));
   } else if (name == "/voice") {
+    TESSERA_CHECK(media_ != nullptr, InvalidArgument, "this model makes no speech");
     voice_ =
         argument.empty() ? std::nullopt : std::optional(read_media(Modality::kSpeech, argument));
   } else if (name == "/to") {
@@ -124,7 +142,7 @@ void Repl::command(std::string_view name, const std::string& argument) {
     need();
     save(argument);
   } else if (name == "/clear") {
-    talk_.clear();
+    talk_ = begin_;
     pending_.clear();
   } else if (name == "/help") {
     help();
@@ -167,13 +185,20 @@ void Repl::answer(const std::string& text) {
 
 void Repl::help() const {
   std::string text;
-  const auto said = model_.config().find("help");
-  if (said != model_.config().end() && said->is_array()) {
-    for (const io::Json& line : *said) {
-      text += line.is_string() ? line.get<std::string>() + "\n" : "";
+  if (media_ != nullptr) {
+    const auto said = media_->config().find("help");
+    if (said != media_->config().end() && said->is_array()) {
+      for (const io::Json& line : *said) {
+        text += line.is_string() ? line.get<std::string>() + "\n" : "";
+      }
     }
+    if (!text.empty()) {
+      text += '\n';
+    }
+    text += kMediaCommands;
   }
-  std::fputs((text + (text.empty() ? "" : "\n") + kCommands).c_str(), stderr);
+  text += kCommands;
+  std::fputs(text.c_str(), stderr);
 }
 
 void Repl::save(const std::string& path) const {
@@ -185,7 +210,9 @@ void Repl::save(const std::string& path) const {
     }
     io::write_file(path, pipelines::render_transcripts("tessera", {&transcript, 1}));
   } else {
-    const io::Json line = pipelines::any_instruct(model_, "conversation", talk_);
+    const io::Json line = media_ != nullptr
+                              ? pipelines::any_instruct(*media_, "conversation", talk_)
+                              : text_line(talk_);
     io::write_file(path, line.dump(-1, ' ', false, io::Json::error_handler_t::replace) + "\n");
   }
   std::fprintf(stderr, "written: %s\n", path.c_str());

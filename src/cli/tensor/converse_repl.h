@@ -16,17 +16,22 @@ std::optional<Modality> parse_modality(std::string_view name);
 class Repl {
  public:
   /// `settings`: of every reply, but its seed grows by one each turn. `first`: parts that go with
-  /// the first message; `voice`: a speech part that goes with every message.
-  Repl(pipelines::AnyToAny& model,
+  /// the first message; `voice`: a speech part that goes with every message; `talk`: what was said
+  /// before, of which /clear leaves this.
+  Repl(pipelines::Talker& model,
        ReplyOutput& output,
        const pipelines::ConverseOptions& settings,
        std::vector<Part> first,
-       std::optional<Part> voice)
+       std::optional<Part> voice,
+       std::vector<Message> talk = {})
       : model_(model),
+        media_(dynamic_cast<pipelines::AnyToAny*>(&model)),
         output_(output),
         settings_(settings),
         pending_(std::move(first)),
-        voice_(std::move(voice)) {}
+        voice_(std::move(voice)),
+        begin_(std::move(talk)),
+        talk_(begin_) {}
 
   /// Reads stdin to its end or /quit. In a terminal an error is told and the conversation goes on;
   /// otherwise it leaves here.
@@ -39,11 +44,13 @@ class Repl {
   void help() const;
   void save(const std::string& path) const;
 
-  pipelines::AnyToAny& model_;
+  pipelines::Talker& model_;
+  pipelines::AnyToAny* media_;  // the same, when it knows media
   ReplyOutput& output_;
   pipelines::ConverseOptions settings_;
   std::vector<Part> pending_;  // media of the next message
   std::optional<Part> voice_;
+  const std::vector<Message> begin_;
   std::vector<Message> talk_;
   uint64_t turn_ = 0;
 };

@@ -73,7 +73,9 @@ int run_serve(const ServeOptions& options) {
   std::thread opening([&] {
     try {
       translate_torch_errors([&] {
-        auto engine = serve::open_engine(options.model, options.name, load);
+        auto engine =
+            serve::open_engine(options.model, options.name, load,
+                               {.requests = options.batch, .cache_tokens = options.cache_tokens});
         const std::string name = engine->card().id;
         queue = std::make_unique<serve::DeviceQueue>(
             std::move(engine), static_cast<size_t>(options.queue), service.observer(name));

@@ -3,8 +3,8 @@
 
 #include "core/log.h"
 #include "core/strings.h"
-#include "pipelines/complete.h"
 #include "pipelines/converse.h"
+#include "pipelines/text_batcher.h"
 
 #include <c10/util/Exception.h>
 
@@ -20,7 +20,7 @@ std::string name_of(const io::fs::path& folder, const std::string& name) {
 }
 
 template <class Body>
-Outcome translated(const Body& body) {
+auto translated(const Body& body) {
   try {
     return body();
   } catch (const c10::OutOfMemoryError& error) {
@@ -108,16 +108,21 @@ class AnyEngine : public Engine {
 
 class TextEngine : public Engine {
  public:
-  TextEngine(const std::string& folder, const std::string& name, const nn::LoadOptions& load)
-      : model_(folder, load) {
+  TextEngine(const std::string& folder,
+             const std::string& name,
+             const nn::LoadOptions& load,
+             const pipelines::TextBatchOptions& batch)
+      : model_(folder, load, batch) {
     card_.id = name_of(folder, name);
     card_.kind = "text";
     card_.input = {Modality::kText};
     card_.output = {Modality::kText};
+    card_.chat = model_.chat() != nullptr;
+    card_.system = card_.chat;
     card_.completion = true;
     card_.min_p = true;
     card_.repetition = true;
-    card_.context = model_.context();
+    card_.context = model_.room();
   }
 
   const ModelCard& card() const override { return card_; }
@@ -125,28 +130,49 @@ class TextEngine : public Engine {
   Outcome run(const GenerationRequest& request,
               GenerationListener& listener,
               const std::function<bool()>& go_on) override {
-    const auto* prompt = std::get_if<CompletionTask>(&request.task);
-    TESSERA_CHECK(prompt != nullptr, Unsupported, "this model continues text alone");
-    std::vector<int32_t> ids = prompt->ids.empty() ? tokenize(prompt->text, true) : prompt->ids;
-    bool going = true;
-    return translated([&] {
-      const pipelines::Completion result = model_.complete(
-          std::move(ids), options_of(request),
-          [&](std::string_view piece) {
-            if (!piece.empty()) {
-              listener.on_text(piece);
-            }
-            return true;
-          },
-          [&] { return going = go_on(); });
-      return Outcome{.error = std::nullopt,
-                     .reason = going || result.reason == "stop" ? result.reason : "interrupted",
-                     .prompt_tokens = result.prompt_tokens,
-                     .new_tokens = static_cast<int64_t>(result.ids.size()),
-                     .forgotten = 0,
-                     .prefill_seconds = result.prefill_seconds,
-                     .decode_seconds = result.decode_seconds};
-    });
+    std::optional<Outcome> outcome;
+    begin({request, listener, go_on, [&](const Outcome& result) { outcome = result; }});
+    while (!outcome.has_value()) {
+      step();
+    }
+    return *outcome;
+  }
+
+  size_t width() const override { return model_.width(); }
+
+  uint64_t begin(EngineJob job) override {
+    pipelines::TextRequest request;
+    request.prompt = prompt_of(job.request);
+    request.options = options_of(job.request);
+    request.on_text = [&listener = job.listener,
+                       go_on = std::move(job.go_on)](std::string_view piece) {
+      if (!piece.empty()) {
+        listener.on_text(piece);
+      }
+      return go_on();
+    };
+    request.on_done = [done = std::move(job.done)](const pipelines::TextResult& result) {
+      done(outcome_of(result));
+    };
+    return model_.submit(std::move(request));
+  }
+
+  void step() override {
+    translated([&] { return model_.step(); });
+  }
+
+  void cancel(uint64_t number) override { model_.cancel(number); }
+
+  std::optional<CacheLoad> cache_load() const override {
+    if (!model_.together()) {
+      return std::nullopt;
+    }
+    const nn::EngineStats stats = model_.stats();
+    return CacheLoad{.usage = stats.cache_usage,
+                     .queued = static_cast<size_t>(stats.waiting),
+                     .prompt_tokens = stats.prompt_tokens + stats.cached_tokens,
+                     .found_tokens = stats.cached_tokens,
+                     .preemptions = stats.preemptions};
   }
 
   std::vector<int32_t> tokenize(std::string_view text, bool add_special) const override {
@@ -157,9 +183,18 @@ class TextEngine : public Engine {
   }
 
  private:
+  std::vector<int32_t> prompt_of(const GenerationRequest& request) const {
+    if (const auto* chat = std::get_if<ChatTask>(&request.task)) {
+      TESSERA_CHECK(model_.chat() != nullptr, Unsupported, "this model continues text alone");
+      return model_.chat()->prompt(chat->messages);
+    }
+    const auto& prompt = std::get<CompletionTask>(request.task);
+    return prompt.ids.empty() ? tokenize(prompt.text, true) : prompt.ids;
+  }
+
   nn::GenerationOptions options_of(const GenerationRequest& request) const {
     const Sampling& wanted = request.sampling;
-    nn::GenerationOptions options = model_.defaults();
+    nn::GenerationOptions options = model_.defaults(std::holds_alternative<ChatTask>(request.task));
     nn::SamplingParams& sampling = options.sampling;
     const bool chosen = wanted.temperature || wanted.top_p || wanted.top_k || wanted.min_p;
     sampling.greedy = sampling.greedy && !chosen;
@@ -177,7 +212,27 @@ class TextEngine : public Engine {
     return options;
   }
 
-  pipelines::TextCompleter model_;
+  static Outcome outcome_of(const pipelines::TextResult& result) {
+    Outcome outcome{.error = std::nullopt,
+                    .reason = result.reason,
+                    .prompt_tokens = result.prompt_tokens,
+                    .new_tokens = result.new_tokens,
+                    .forgotten = 0,
+                    .prefill_seconds = result.prefill_seconds,
+                    .decode_seconds = result.decode_seconds};
+    if (result.error) {
+      try {
+        std::rethrow_exception(result.error);
+      } catch (const Error& error) {
+        outcome.error = error;
+      } catch (const std::exception& error) {
+        outcome.error = Internal("{}", error.what());
+      }
+    }
+    return outcome;
+  }
+
+  pipelines::TextBatcher model_;
   ModelCard card_;
 };
 
@@ -185,11 +240,15 @@ class TextEngine : public Engine {
 
 std::unique_ptr<Engine> open_engine(const std::string& model,
                                     const std::string& name,
-                                    const nn::LoadOptions& load) {
+                                    const nn::LoadOptions& load,
+                                    const EngineLimits& limits) {
   if (io::fs::exists(models::open_folder(model).path / "any_to_any.json")) {
     return std::make_unique<AnyEngine>(model, name, load);
   }
-  return std::make_unique<TextEngine>(model, name, load);
+  return std::make_unique<TextEngine>(
+      model, name, load,
+      pipelines::TextBatchOptions{.sequences = limits.requests,
+                                  .cache_tokens = limits.cache_tokens});
 }
 
 }  // namespace tessera::serve

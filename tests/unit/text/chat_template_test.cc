@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "io/file.h"
+#include "io/gguf.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -258,6 +259,35 @@ TEST_F(Folder, RefusesWhatIsNoTemplate) {
     write("tokenizer_config.json", broken);
     EXPECT_THROW(prompt(), CorruptFile) << broken;
   }
+}
+
+TEST_F(Folder, ReadsGgufFiles) {
+  const path file = folder_ / "model.gguf";
+  const std::vector<std::string> tokens = {"<unk>", "<s>", "</s>", "a"};
+  io::GgufWriter(file,
+                 {{"tokenizer.ggml.tokens", tokens},
+                  {"tokenizer.ggml.bos_token_id", uint32_t{1}},
+                  {"tokenizer.ggml.eos_token_id", uint32_t{2}},
+                  {"tokenizer.ggml.padding_token_id", uint32_t{9}},  // beyond the list
+                  {"tokenizer.chat_template", "{{ bos_token }}{{ messages[0].content }}"},
+                  {"tokenizer.chat_template.tool_use", "{{ eos_token }}{{ tools | length }}"}},
+                 {})
+      .commit();
+  for (const path& place : {file, folder_}) {
+    ASSERT_TRUE(has_chat_template(place));
+    const ChatTemplate chat = ChatTemplate::from_folder(place);
+    EXPECT_THAT(chat.names(), testing::ElementsAre("default", "tool_use"));
+    EXPECT_EQ(chat.special_tokens(),
+              (ChatTemplate::SpecialTokens{{"bos_token", "<s>"}, {"eos_token", "</s>"}}));
+    ChatRequest request;
+    request.messages = json(R"([{"role": "user", "content": "Hi"}])");
+    EXPECT_EQ(chat.render(request).text, "<s>Hi");
+    request.tools = json("[{}]");
+    EXPECT_EQ(chat.render(request).text, "</s>1");
+  }
+  io::GgufWriter(file, {{"tokenizer.ggml.tokens", tokens}}, {}).commit();
+  EXPECT_FALSE(has_chat_template(file));
+  EXPECT_THROW(ChatTemplate::from_folder(file), NotFound);
 }
 
 TEST(ChatTemplate, RefusesBadRequests) {

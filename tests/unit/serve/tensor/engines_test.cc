@@ -6,6 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
 namespace tessera::serve {
 namespace {
 
@@ -139,6 +143,211 @@ TEST(TextEngine, ContinuesTextAndIds) {
   EXPECT_THROW(engine->run(request, cut, kGoOn), InvalidArgument);
   EXPECT_EQ(engine->detokenize(engine->tokenize("héllo", false)), "héllo");
   EXPECT_THROW(engine->detokenize(std::vector<int32_t>{9999}), InvalidArgument);
+}
+
+// ---- many requests together ----
+
+constexpr const char* kTemplate =
+    "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}";
+
+// A reference model with a tokenizer of bytes, of which it has ids enough for ASCII.
+std::string golden(const std::string& name, bool chat = true) {
+  const io::fs::path folder = io::fs::path(testing::TempDir()) / ("tessera-served-" + name);
+  io::fs::remove_all(folder);
+  io::fs::copy(io::fs::path(TESSERA_GOLDENS) / "llama" / name, folder);
+  io::write_file(folder / "tokenizer.json", byte_tokenizer({}).dump());
+  io::write_file(
+      folder / "tokenizer_config.json",
+      R"({"bos_token": "<s>", "eos_token": "</s>", "tokenizer_class": "PreTrainedTokenizerFast"})");
+  if (chat) {
+    io::write_file(folder / "chat_template.jinja", kTemplate);
+  }
+  return folder.string();
+}
+
+// Hears a request from the queue's thread.
+struct Waiter : Heard {
+  void on_text(std::string_view piece) override {
+    const std::lock_guard lock(mutex);
+    text += piece;
+    ++pieces;
+  }
+  void on_done(const Outcome& result) override {
+    const std::lock_guard lock(mutex);
+    outcome = result;
+    ++ends;
+    changed.notify_all();
+  }
+  Outcome wait() {
+    std::unique_lock lock(mutex);
+    EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(60), [&] { return ends > 0; }));
+    return outcome;
+  }
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  Outcome outcome;
+  int pieces = 0, ends = 0;
+};
+
+template <class Condition>
+bool soon(const Condition& condition) {
+  for (int i = 0; i < 6000 && !condition(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return condition();
+}
+
+GenerationRequest prompt_of(const std::string& text, int64_t most, uint64_t seed) {
+  GenerationRequest request;
+  request.task = CompletionTask{.text = text, .ids = {}};
+  request.max_new_tokens = most;
+  request.sampling.temperature = 0.8;
+  request.sampling.seed = seed;
+  return request;
+}
+
+GenerationRequest talk_of(const std::string& text, int64_t most, uint64_t seed) {
+  GenerationRequest request = prompt_of("", most, seed);
+  request.task = ChatTask{.messages = {{.role = Role::kSystem, .parts = {Part::text("Be brief.")}},
+                                       {.role = Role::kUser, .parts = {Part::text(text)}}},
+                          .to = std::nullopt};
+  return request;
+}
+
+// What the model makes of a prompt by itself, without any queue or engine.
+pipelines::Completion alone(pipelines::TextCompleter& model,
+                            const std::string& prompt,
+                            int64_t most,
+                            uint64_t seed) {
+  nn::GenerationOptions options = model.defaults();
+  options.sampling.greedy = false;
+  options.sampling.temperature = 0.8;
+  options.max_new_tokens = most;
+  options.seed = seed;
+  return model.complete(model.tokenizer().encode(prompt, false), options, {}, {});
+}
+
+TEST(TextEngine, SaysTheSameAloneAndBesideOthers) {
+  const std::string folder = golden("plain");
+  pipelines::TextCompleter model(folder, {});
+  auto engine = open_engine(folder, "", {}, {.requests = 8, .cache_tokens = 1024});
+  EXPECT_TRUE(engine->card().chat && engine->card().completion);
+  EXPECT_EQ(engine->width(), 8U);
+  DeviceQueue queue(std::move(engine), 64);
+  // More than run together, of all lengths, half of them conversations; some begin alike.
+  std::vector<std::shared_ptr<Waiter>> heard;
+  std::vector<pipelines::Completion> expected;
+  std::string said = "Tell me about the sea";
+  for (uint64_t i = 0; i < 20; ++i) {
+    const int64_t most = 5 + static_cast<int64_t>(i) * 7 % 60;
+    said += i % 3 == 0 ? ", and about the wind" : "!";
+    heard.push_back(std::make_shared<Waiter>());
+    const bool chat = i % 2 == 0;
+    queue.submit(chat ? talk_of(said, most, i) : prompt_of(said, most, i), heard.back());
+    const std::string talk = "<s>system: Be brief.\nuser: " + said + "\nassistant: ";
+    expected.push_back(alone(model, chat ? talk : said, most, i));
+  }
+  for (size_t i = 0; i < heard.size(); ++i) {
+    const Outcome outcome = heard[i]->wait();
+    EXPECT_FALSE(outcome.error.has_value());
+    EXPECT_EQ(heard[i]->text, expected[i].text) << i;
+    EXPECT_EQ(outcome.reason, expected[i].reason) << i;
+    EXPECT_EQ(outcome.prompt_tokens, expected[i].prompt_tokens);
+    EXPECT_EQ(outcome.new_tokens, static_cast<int64_t>(expected[i].ids.size()));
+    EXPECT_EQ(heard[i]->ends, 1);
+  }
+  ASSERT_TRUE(soon([&] { return queue.load().running == 0; }));
+  const BackendLoad load = queue.load();
+  ASSERT_TRUE(load.cache.has_value());
+  EXPECT_EQ(load.cache->usage, 0);
+  EXPECT_GT(load.cache->found_tokens, 0);
+}
+
+TEST(TextEngine, CancelledInTheMiddleItGivesItsCacheBack) {
+  DeviceQueue queue(open_engine(golden("plain"), "", {}, {.requests = 2, .cache_tokens = 512}), 64);
+  // No end id: as long as there is room. The fourth never gets a place.
+  std::vector<std::shared_ptr<Waiter>> heard;
+  std::vector<Backend::Handle> handles;
+  for (uint64_t i = 0; i < 4; ++i) {
+    GenerationRequest request = prompt_of("Once upon a time there was", 0, i);
+    request.sampling.temperature = 1;
+    heard.push_back(std::make_shared<Waiter>());
+    handles.push_back(queue.submit(request, heard.back()));
+  }
+  for (const Backend::Handle handle : {handles[3], handles[0], handles[1], handles[2]}) {
+    queue.cancel(handle);
+  }
+  queue.cancel(12345);
+  for (const auto& waiter : heard) {
+    EXPECT_TRUE(waiter->wait().reason == "interrupted" || waiter->outcome.reason == "stop");
+    EXPECT_EQ(waiter->ends, 1);
+  }
+  ASSERT_TRUE(soon([&] { return queue.load().running + queue.load().waiting == 0; }));
+  EXPECT_TRUE(soon([&] { return queue.load().cache->usage == 0; }));
+  // The queue works on.
+  const auto after = std::make_shared<Waiter>();
+  queue.submit(prompt_of("And then", 3, 1), after);
+  EXPECT_LE(after->wait().new_tokens, 3);
+}
+
+TEST(TextEngine, AListenerThatThrowsHarmsItselfAlone) {
+  struct Broken : Waiter {
+    void on_text(std::string_view) override { throw Internal("broken"); }
+  };
+  DeviceQueue queue(open_engine(golden("plain"), "", {}, {.requests = 4}), 64);
+  const auto broken = std::make_shared<Broken>();
+  const auto whole = std::make_shared<Waiter>();
+  const auto wrong = std::make_shared<Waiter>();
+  queue.submit(prompt_of("Hello", 20, 1), broken);
+  queue.submit(prompt_of("Hello", 20, 2), whole);
+  GenerationRequest bad = prompt_of("", 5, 1);
+  bad.task = CompletionTask{.text = {}, .ids = {151}};
+  queue.submit(bad, wrong);
+  EXPECT_FALSE(whole->wait().error.has_value());
+  EXPECT_GT(whole->outcome.new_tokens, 0);
+  ASSERT_TRUE(broken->wait().error.has_value());
+  EXPECT_EQ(broken->outcome.error->code(), ErrorCode::kInternal);
+  ASSERT_TRUE(wrong->wait().error.has_value());
+  EXPECT_EQ(wrong->outcome.error->code(), ErrorCode::kInvalidArgument);
+}
+
+TEST(TextEngine, TheEndOfTheQueueInterruptsAll) {
+  std::vector<std::shared_ptr<Waiter>> heard;
+  {
+    DeviceQueue queue(open_engine(golden("plain"), "", {}, {.requests = 2}), 64);
+    for (uint64_t i = 0; i < 6; ++i) {
+      heard.push_back(std::make_shared<Waiter>());
+      queue.submit(prompt_of("Hello", 0, i), heard.back());
+    }
+  }
+  for (const auto& waiter : heard) {
+    EXPECT_EQ(waiter->ends, 1);
+  }
+}
+
+TEST(TextEngine, ServesWhatPagesCannotHold) {
+  const std::string folder = golden("longrope", false);
+  pipelines::TextCompleter model(folder, {});
+  auto engine = open_engine(folder, "", {}, {.requests = 8});
+  EXPECT_EQ(engine->width(), 1U);
+  EXPECT_FALSE(engine->card().chat);
+  EXPECT_FALSE(engine->cache_load().has_value());
+  DeviceQueue queue(std::move(engine), 64);
+  // Some begin as others did: what a request leaves behind must not show in the next.
+  const std::string first = "What is it?";
+  std::vector<std::string> prompts = {first, first + " Tell me.", "What is the wind?", first};
+  prompts.push_back(prompts[1] + std::string(30, 'x'));  // beyond the length where factors change
+  prompts.push_back(prompts[1]);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const auto heard = std::make_shared<Waiter>();
+    queue.submit(prompt_of(prompts[i], 8, i), heard);
+    const Outcome outcome = heard->wait();
+    const pipelines::Completion expected = alone(model, prompts[i], 8, i);
+    EXPECT_EQ(heard->text, expected.text) << i;
+    EXPECT_EQ(outcome.reason, expected.reason) << i;
+  }
 }
 
 }  // namespace

@@ -1,0 +1,270 @@
+// A task turns the engine's ids into text and its end into a result. Callbacks never throw into the
+// engine, which would end all requests: what they throw is kept for the task's result.
+#include "pipelines/text_batcher.h"
+
+#include "core/error.h"
+#include "core/log.h"
+
+#include <ATen/ops/tensor.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+
+namespace tessera::pipelines {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kCacheTokens = 16384;
+
+double seconds_between(Clock::time_point a, Clock::time_point b) {
+  return std::chrono::duration<double>(b - a).count();
+}
+
+// Bytes that can be had without swapping; a huge number where the system does not say.
+int64_t free_memory() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string name; file >> name;) {
+    if (int64_t kilobytes = 0; name == "MemAvailable:" && file >> kilobytes) {
+      return kilobytes << 10;
+    }
+  }
+  return INT64_MAX;
+}
+
+}  // namespace
+
+struct TextBatcher::Task {
+  Task(TextRequest asked, const text::Tokenizer& tokenizer)
+      : request(std::move(asked)), decoder(tokenizer, request.prompt, /*skip_special=*/true) {
+    result.prompt_tokens = static_cast<int64_t>(request.prompt.size());
+  }
+
+  /// False when it is to end.
+  bool push(int64_t id) {
+    last = Clock::now();
+    if (result.new_tokens++ == 0) {
+      first = last;
+    }
+    return show(decoder.push(static_cast<int32_t>(id)));
+  }
+
+  bool show(std::string_view piece) {
+    try {
+      return !request.on_text || request.on_text(piece);
+    } catch (...) {
+      result.error = std::current_exception();
+      return false;
+    }
+  }
+
+  TextRequest request;
+  TextResult result;
+  text::StreamDecoder decoder;
+  uint64_t number = 0;  // in the engine
+  bool cut = false;     // there is less room than was asked for
+  bool cancelled = false;
+  Clock::time_point begun = Clock::now(), first = begun, last = begun;
+};
+
+TextBatcher::TextBatcher(std::string_view model,
+                         const nn::LoadOptions& load,
+                         const TextBatchOptions& options)
+    : folder_(models::open_folder(model)),
+      options_(options),
+      tokenizer_(text::load_tokenizer(folder_.path)),
+      chat_(ChatFormat::open(folder_.path, *tokenizer_)) {
+  model_ = std::dynamic_pointer_cast<nn::SequenceModel>(models::load_model(folder_, load));
+  TESSERA_CHECK(model_ != nullptr, Unsupported, "{}: this model does not generate text",
+                folder_.path.string());
+  together_ = plan_cache();
+  if (together_) {
+    engine_ = std::make_unique<nn::Engine>(model_, engine_options_);
+  }
+}
+
+TextBatcher::~TextBatcher() = default;
+
+// How much is kept is decided once; false when the model cannot run over pages.
+bool TextBatcher::plan_cache() {
+  constexpr int64_t kPage = nn::PagedCache::kTokens;
+  int64_t page_bytes = 0;
+  try {
+    page_bytes = model_->make_paged_cache(1, engine_options_.cache_dtype)->bytes();
+  } catch (const Unsupported& error) {
+    log::debug("one request at a time: {}", error.what());
+    return false;
+  }
+  int64_t tokens = options_.cache_tokens;
+  if (tokens == 0) {
+    const int64_t context = model_->max_positions();
+    const int64_t each = context > 0 ? std::min(context, kCacheTokens) : kCacheTokens;
+    tokens = std::min(kCacheTokens, (each + kPage) * options_.sequences);
+    if (model_->device().is_cpu()) {
+      tokens = std::min(tokens, free_memory() / 4 / page_bytes * kPage);
+    }
+  }
+  engine_options_.pages = std::max<int64_t>(2, (tokens + kPage - 1) / kPage);
+  engine_options_.sequences = options_.sequences;
+  log::debug("a cache of {} tokens, {:.1f} MB", engine_options_.pages * kPage,
+             static_cast<double>(engine_options_.pages * page_bytes) / 1e6);
+  return true;
+}
+
+size_t TextBatcher::width() const {
+  return together_ ? static_cast<size_t>(options_.sequences) : 1;
+}
+
+int64_t TextBatcher::room() const {
+  const int64_t context = model_->max_positions();
+  if (!together_) {
+    return context;
+  }
+  const int64_t cache = engine_options_.pages * nn::PagedCache::kTokens;
+  return context > 0 ? std::min(context, cache) : cache;
+}
+
+nn::EngineStats TextBatcher::stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+nn::GenerationOptions TextBatcher::defaults(bool chat) const {
+  auto options =
+      nn::GenerationOptions::from_configs(folder_.config, folder_.generation_config, true);
+  if (chat && chat_ != nullptr) {
+    for (const int64_t id : chat_->end_ids()) {
+      if (std::find(options.end_ids.begin(), options.end_ids.end(), id) == options.end_ids.end()) {
+        options.end_ids.push_back(id);
+      }
+    }
+  }
+  return options;
+}
+
+uint64_t TextBatcher::submit(TextRequest request) {
+  TESSERA_CHECK(!request.prompt.empty(), InvalidArgument, "the prompt is empty; give some text");
+  for (const int32_t id : request.prompt) {
+    TESSERA_CHECK(id >= 0 && id < model_->vocab_size(), InvalidArgument,
+                  "the prompt has the id {}, the model {} ids", id, model_->vocab_size());
+  }
+  const int64_t room = this->room();
+  const auto length = static_cast<int64_t>(request.prompt.size());
+  const int64_t context = model_->max_positions();
+  TESSERA_CHECK(context == 0 || length < context, InvalidArgument,
+                "the prompt has {} tokens, the model's context is {}; shorten the prompt", length,
+                context);
+  TESSERA_CHECK(room == 0 || length < room, InvalidArgument,
+                "the prompt has {} tokens, the cache holds {}; shorten the prompt or ask for a "
+                "larger cache (--cache-tokens)",
+                length, room);
+  int64_t& limit = request.options.max_new_tokens;
+  const int64_t left = room > 0 ? room - length : INT32_MAX;
+  const bool cut = limit <= 0 || limit > left;
+  limit = cut ? left : limit;
+  auto task = std::make_shared<Task>(std::move(request), *tokenizer_);
+  task->cut = cut;
+  const uint64_t number = next_++;
+  if (!together_) {
+    queue_.push_back(number);
+  } else {
+    if (engine_ == nullptr) {  // the last one failed
+      engine_ = std::make_unique<nn::Engine>(model_, engine_options_);
+    }
+    task->number =
+        engine_->submit({.prompt = {task->request.prompt.begin(), task->request.prompt.end()},
+                         .options = task->request.options,
+                         .on_token = [task](int64_t id) { return task->push(id); },
+                         .on_finish =
+                             [this, task, number](nn::Finish how) {
+                               tasks_.erase(number);
+                               finish(*task, how);
+                             }});
+  }
+  tasks_.emplace(number, std::move(task));
+  return number;
+}
+
+void TextBatcher::cancel(uint64_t number) {
+  const auto found = tasks_.find(number);
+  if (found == tasks_.end()) {
+    return;
+  }
+  found->second->cancelled = true;
+  if (engine_ != nullptr) {
+    engine_->cancel(found->second->number);
+  }
+}
+
+void TextBatcher::finish(Task& task, nn::Finish finish) {
+  const bool ended = finish == nn::Finish::kEnd || finish == nn::Finish::kLength;
+  if (ended) {
+    if (const std::string rest = task.decoder.finish(); !rest.empty()) {
+      task.show(rest);
+    }
+  }
+  TextResult& result = task.result;
+  result.reason = !ended                       ? "interrupted"
+                  : finish == nn::Finish::kEnd ? "stop"
+                  : task.cut                   ? "context"
+                                               : "length";
+  const bool any = result.new_tokens > 0;
+  result.prefill_seconds = seconds_between(task.begun, any ? task.first : Clock::now());
+  result.decode_seconds = seconds_between(task.first, task.last);
+  if (task.request.on_done) {
+    task.request.on_done(result);
+  }
+}
+
+bool TextBatcher::step() {
+  try {
+    if (engine_ != nullptr) {
+      engine_->step();
+    } else if (!queue_.empty()) {
+      const auto found = tasks_.extract(queue_.front());
+      queue_.pop_front();
+      run_alone(*found.mapped());
+    }
+  } catch (...) {
+    tasks_.clear();
+    queue_.clear();
+    engine_.reset();
+    throw;
+  }
+  update_stats();
+  return !tasks_.empty();
+}
+
+void TextBatcher::update_stats() {
+  nn::EngineStats stats;
+  if (engine_ != nullptr) {
+    stats = engine_->stats();
+  }
+  const std::lock_guard lock(mutex_);
+  stats_ = stats;
+}
+
+void TextBatcher::run_alone(Task& task) {
+  if (task.cancelled) {
+    return finish(task, nn::Finish::kCancelled);
+  }
+  task.begun = Clock::now();
+  const c10::InferenceMode inference;
+  const std::vector<int64_t> ids(task.request.prompt.begin(), task.request.prompt.end());
+  const std::vector<int64_t>& ends = task.request.options.end_ids;
+  nn::Finish how = nn::Finish::kLength;
+  // No state is kept from one request to the next: it depends on how long each step's sequence was.
+  nn::generate(*model_, at::tensor(ids, at::kLong).unsqueeze(0).to(model_->device()), {},
+               task.request.options, [&](int64_t, int64_t id) {
+                 const bool go_on = task.push(id);
+                 how = std::find(ends.begin(), ends.end(), id) != ends.end() ? nn::Finish::kEnd
+                       : go_on                                               ? nn::Finish::kLength
+                                                                             : nn::Finish::kStopped;
+                 return go_on;
+               });
+  finish(task, how);
+}
+
+}  // namespace tessera::pipelines

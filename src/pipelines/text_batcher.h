@@ -1,0 +1,107 @@
+// Many prompts and conversations at once over one language model: what the server and `tessera
+// converse` drive. Requests are stepped together by nn::Engine, which shares what they have in
+// common; a model that it cannot run answers one request after the other.
+#pragma once
+
+#include "models/registry.h"
+#include "nn/engine.h"
+#include "pipelines/chat_format.h"
+
+#include <deque>
+#include <exception>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace tessera::pipelines {
+
+struct TextResult {
+  std::exception_ptr error;  // what on_text threw; then nothing else here counts
+  std::string reason;        // "stop", "length" (token limit), "context", "interrupted"
+  int64_t prompt_tokens = 0;
+  int64_t new_tokens = 0;  // end token included
+  double prefill_seconds = 0;
+  double decode_seconds = 0;
+};
+
+struct TextRequest {
+  std::vector<int32_t> prompt;
+  nn::GenerationOptions options;  // max_new_tokens 0: as much as there is room for
+  /// Called after every token with the text that became certain, which may be "" and never ends
+  /// inside a character; false ends the request as interrupted.
+  std::function<bool(std::string_view piece)> on_text = {};
+  /// Called once, when the request is over.
+  std::function<void(const TextResult& result)> on_done = {};
+};
+
+struct TextBatchOptions {
+  int64_t sequences = 64;  // requests that are stepped together
+  /// Keys and values that are kept, in tokens of all requests. 0: what the requests may need, at
+  /// most 16384, and at most a quarter of the memory that is free.
+  int64_t cache_tokens = 0;
+};
+
+/// One thread submits, steps and cancels; what is const may be called from any.
+class TextBatcher {
+ public:
+  /// Opens a folder, GGUF file or hub-cache name. Throws Unsupported when the model does not
+  /// generate text.
+  TextBatcher(std::string_view model,
+              const nn::LoadOptions& load,
+              const TextBatchOptions& options = {});
+  ~TextBatcher();
+
+  /// Takes a request and returns its number. Throws InvalidArgument for a prompt that is empty,
+  /// holds ids outside the vocabulary or leaves no room for an answer.
+  uint64_t submit(TextRequest request);
+  /// Ends a request at the next step; unknown numbers are ignored.
+  void cancel(uint64_t number);
+  /// One step of all requests, or a whole request where they run one at a time. False when there is
+  /// nothing to do. When it throws, all requests are over without an on_done, and new ones may
+  /// come.
+  bool step();
+
+  /// Whether requests are stepped together.
+  bool together() const { return together_; }
+  /// Requests that run at once.
+  size_t width() const;
+  /// The longest sequence, prompt and answer; 0 = no limit.
+  int64_t room() const;
+  /// As of the last step.
+  nn::EngineStats stats() const;
+
+  /// The model's own settings (generation_config.json), with the chat's end ids for `chat`.
+  nn::GenerationOptions defaults(bool chat) const;
+  /// Null when the model has no chat template.
+  const ChatFormat* chat() const { return chat_.get(); }
+  const text::Tokenizer& tokenizer() const { return *tokenizer_; }
+  const io::fs::path& folder() const { return folder_.path; }
+
+ private:
+  struct Task;
+
+  bool plan_cache();
+  void finish(Task& task, nn::Finish finish);
+  void run_alone(Task& task);
+  void update_stats();
+
+  models::ModelFolder folder_;
+  TextBatchOptions options_;
+  std::unique_ptr<text::Tokenizer> tokenizer_;
+  std::unique_ptr<ChatFormat> chat_;
+  std::shared_ptr<nn::SequenceModel> model_;
+  nn::EngineOptions engine_options_;
+  bool together_ = false;
+  std::unique_ptr<nn::Engine> engine_;               // null when not together, or after a failure
+  std::map<uint64_t, std::shared_ptr<Task>> tasks_;  // by number
+  uint64_t next_ = 1;
+  std::deque<uint64_t> queue_;  // of those that run one at a time
+
+  mutable std::mutex mutex_;  // of what follows
+  nn::EngineStats stats_;
+};
+
+}  // namespace tessera::pipelines
