@@ -1,0 +1,216 @@
+// Rows are unpacked in two steps: codes to one byte each (by words for the common widths, number by
+// number otherwise), then bytes to floats a run of equal scale at a time. Four-bit words become
+// eight bytes by spreading their nibbles in a 64-bit register.
+#include "io/packed_rows.h"
+
+#include "core/half.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <vector>
+
+namespace tessera::io {
+
+static_assert(std::endian::native == std::endian::little);
+
+namespace {
+
+// Rows that are unpacked together: a cache line of 32-bit words along the outputs.
+constexpr int64_t kTile = 16;
+// Place in a word of each of eight outputs in AWQ's order.
+constexpr int64_t kAwqPlace[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+
+template <class T>
+T load(const std::byte* data) {
+  T value;
+  std::memcpy(&value, data, sizeof(T));
+  return value;
+}
+
+/// Eight nibbles to eight bytes, the lowest first.
+uint64_t spread(uint32_t word) {
+  uint64_t value = word;
+  value = (value | (value << 16)) & 0x0000FFFF0000FFFFULL;
+  value = (value | (value << 8)) & 0x00FF00FF00FF00FFULL;
+  return (value | (value << 4)) & 0x0F0F0F0F0F0F0F0FULL;
+}
+
+void store(uint64_t bytes, uint8_t* out) {
+  std::memcpy(out, &bytes, sizeof(bytes));
+}
+
+/// Rows [begin, end) of `codes` [out, width] as bytes [end − begin, width].
+void unpack(const PackedIntegers& codes, int64_t begin, int64_t end, int64_t width, uint8_t* out) {
+  const int64_t words = width / 8;
+  const bool nibbles = codes.bits == 4 && (codes.per_word == 0 || codes.per_word == 8);
+  int64_t from = 0;  // columns that are done
+  if (codes.bits == 8 && !codes.along_out && codes.word_stride == 4) {
+    const uint8_t flip = codes.is_signed ? 0x80 : 0;
+    for (int64_t o = begin; o < end; ++o) {
+      const auto* line = reinterpret_cast<const uint8_t*>(codes.data + o * codes.line_stride);
+      uint8_t* row = out + (o - begin) * width;
+      for (int64_t i = 0; i < width; ++i) {
+        row[i] = static_cast<uint8_t>(line[i] ^ flip);
+      }
+    }
+    return;
+  }
+  if (nibbles && !codes.along_out) {  // words outside: neighbours in memory are neighbours here
+    from = words * 8;
+    if (codes.word_stride == 4) {
+      for (int64_t o = begin; o < end; ++o) {
+        const std::byte* line = codes.data + o * codes.line_stride;
+        for (int64_t word = 0; word < words; ++word) {
+          store(spread(load<uint32_t>(line + word * 4)), out + (o - begin) * width + word * 8);
+        }
+      }
+    } else {
+      for (int64_t word = 0; word < words; ++word) {
+        const std::byte* column = codes.data + word * codes.word_stride;
+        for (int64_t o = begin; o < end; ++o) {
+          store(spread(load<uint32_t>(column + o * codes.line_stride)),
+                out + (o - begin) * width + word * 8);
+        }
+      }
+    }
+  } else if (nibbles && codes.awq_order && begin % 8 == 0 && end % 8 == 0) {
+    for (int64_t i = 0; i < width; ++i) {
+      const std::byte* line = codes.data + i * codes.line_stride;
+      for (int64_t o = begin; o < end; o += 8) {
+        const uint32_t word = load<uint32_t>(line + o / 8 * codes.word_stride);
+        uint8_t* column = out + (o - begin) * width + i;
+        for (int64_t k = 0; k < 8; ++k) {
+          column[k * width] = static_cast<uint8_t>((word >> (4 * kAwqPlace[k])) & 15U);
+        }
+      }
+    }
+    return;
+  }
+  for (int64_t o = begin; o < end; ++o) {
+    for (int64_t i = from; i < width; ++i) {
+      out[(o - begin) * width + i] = static_cast<uint8_t>(codes.at(o, i));
+    }
+  }
+}
+
+void scale_run(const uint8_t* codes, int64_t count, float zero, float scale, float* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    out[i] = (static_cast<float>(codes[i]) - zero) * scale;
+  }
+}
+
+void dequantize_tile(const GroupedRows& rows,
+                     int64_t begin,
+                     int64_t end,
+                     std::vector<uint8_t>& codes,
+                     std::vector<float>& factors,
+                     float* out) {
+  unpack(rows.codes, begin, end, rows.in, codes.data());
+  const uint32_t mask = (1U << rows.zeros.bits) - 1U;
+  float* scales = factors.data();
+  float* zeros = scales + rows.groups;
+  for (int64_t o = begin; o < end; ++o) {
+    for (int64_t g = 0; g < rows.groups; ++g) {
+      scales[g] = rows.scales.at(o, g);
+      zeros[g] = static_cast<float>(rows.has_zeros ? (rows.zeros.at(o, g) + rows.zero_add) & mask
+                                                   : rows.zero);
+    }
+    const uint8_t* from = codes.data() + (o - begin) * rows.in;
+    float* to = out + (o - begin) * rows.in;
+    if (rows.group_of != nullptr) {
+      for (int64_t i = 0; i < rows.in; ++i) {
+        const int32_t g = rows.group_of[i];
+        to[i] = (static_cast<float>(from[i]) - zeros[g]) * scales[g];
+      }
+      continue;
+    }
+    for (int64_t g = 0, i = 0; i < rows.in; ++g, i += rows.group_size) {
+      scale_run(from + i, std::min(rows.group_size, rows.in - i), zeros[g], scales[g], to + i);
+    }
+  }
+}
+
+float block_factor(const TableRows& rows, int64_t block) {
+  if (rows.nested_codes == nullptr) {
+    return load<float>(rows.absmax + block * 4);
+  }
+  const auto code = std::to_integer<int64_t>(rows.nested_codes[block]);
+  const float outer = load<float>(rows.absmax + block / rows.nested_block * 4);
+  return load<float>(rows.nested_table + code * 4) * outer + rows.nested_offset;
+}
+
+}  // namespace
+
+uint32_t PackedIntegers::at(int64_t out, int64_t column) const {
+  int64_t place = along_out ? out : column;
+  const std::byte* line = data + (along_out ? column : out) * line_stride;
+  if (awq_order) {
+    place = place / 8 * 8 + kAwqPlace[place % 8];
+  }
+  const uint32_t mask = (1U << bits) - 1U;
+  if (bits == 8) {  // whole bytes: a line may end inside a word
+    const auto value = std::to_integer<uint32_t>(line[place / 4 * word_stride + place % 4]);
+    return is_signed ? value ^ 0x80U : value;
+  }
+  if (per_word > 0) {
+    return (load<uint32_t>(line + place / per_word * word_stride) >> (place % per_word * bits)) &
+           mask;
+  }
+  const int64_t bit = place * bits;
+  const std::byte* word = line + bit / 32 * word_stride;
+  const int64_t shift = bit % 32;
+  uint32_t value = load<uint32_t>(word) >> shift;
+  if (shift + bits > 32) {
+    value |= load<uint32_t>(word + word_stride) << (32 - shift);
+  }
+  return value & mask;
+}
+
+float StridedFloats::at(int64_t out, int64_t group) const {
+  const int64_t index = out * out_stride + group * group_stride;
+  if (type == Type::kF32) {
+    return load<float>(data + index * 4);
+  }
+  const auto bits = load<uint16_t>(data + index * 2);
+  return type == Type::kF16 ? half_to_float(bits) : bfloat16_to_float(bits);
+}
+
+void dequantize_rows(const GroupedRows& rows, int64_t begin, int64_t end, float* out) {
+  std::vector<uint8_t> codes(static_cast<size_t>(kTile * rows.in));
+  std::vector<float> factors(static_cast<size_t>(2 * rows.groups));
+  for (int64_t o = begin; o < end;) {
+    const int64_t stop = std::min(end, o / kTile * kTile + kTile);
+    dequantize_tile(rows, o, stop, codes, factors, out + (o - begin) * rows.in);
+    o = stop;
+  }
+}
+
+void dequantize_rows(const TableRows& rows, int64_t begin, int64_t end, float* out) {
+  const int64_t last = end * rows.in;
+  const auto* bytes = reinterpret_cast<const uint8_t*>(rows.codes);
+  for (int64_t k = begin * rows.in; k < last;) {
+    const int64_t block = k / rows.block;
+    const int64_t stop = std::min(last, (block + 1) * rows.block);
+    const float factor = block_factor(rows, block);
+    float scaled[16];
+    for (int q = 0; q < 16; ++q) {
+      scaled[q] = rows.table[q] * factor;
+    }
+    if (k % 2 == 1 && k < stop) {
+      *out++ = scaled[bytes[k / 2] & 15];
+      ++k;
+    }
+    for (; k + 2 <= stop; k += 2) {
+      const uint8_t pair = bytes[k / 2];
+      *out++ = scaled[pair >> 4];
+      *out++ = scaled[pair & 15];
+    }
+    if (k < stop) {
+      *out++ = scaled[bytes[k / 2] >> 4];
+      ++k;
+    }
+  }
+}
+
+}  // namespace tessera::io
