@@ -1,4 +1,6 @@
-"""Goldens of quantised checkpoints (tests/parity/requirements.txt, and requirements-quantized.txt beside it).
+"""Goldens of quantised checkpoints.
+
+requirements: requirements-quantized.txt
 
 Usage: quantized.py [OUT] [--seed N] [--cases NAME,...]
 
