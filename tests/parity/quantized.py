@@ -19,6 +19,7 @@ import bitsandbytes.functional as bnb
 import safetensors.torch
 import torch
 import transformers
+from bitsandbytes.backends.default.ops import _dequantize_4bit_compute
 from compressed_tensors.compressors.pack_quantized import PackedQuantizationCompressor
 from compressed_tensors.compressors.naive_quantized import IntQuantizationCompressor
 from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
@@ -135,7 +136,12 @@ def bits_and_bytes(weight, case, seed):
         dense = codes.float() * row_absmax.float().unsqueeze(1) / 127
         return dict(weight=codes, SCB=row_absmax.float(), weight_format=torch.zeros((), dtype=torch.uint8)), dense
     codes, state = bnb.quantize_4bit(weight, blocksize=64, quant_type=case["kind"], compress_statistics=case["nested"])
-    dense = bnb.dequantize_4bit(codes, state).float()
+    # The generic implementation: the CPU kernel of 0.50.2 takes blocks to start anew in every row, which the quantiser
+    # (and the kernels of GPUs) do not do.
+    absmax = state.absmax
+    if state.nested:
+        absmax = bnb.dequantize_blockwise(absmax, state.state2) + state.offset
+    dense = _dequantize_4bit_compute(codes.reshape(-1), absmax.float(), state.code, 64, weight.shape, torch.float32)
     return dict({"weight": codes}, **{"weight." + key: value for key, value in state.as_dict(packed=True).items()}), dense
 
 
