@@ -18,6 +18,8 @@ namespace {
 
 // Rows that are unpacked together: a cache line of 32-bit words along the outputs.
 constexpr int64_t kTile = 16;
+// Rows of a power of two would share the few lines of one set of the L1 cache.
+constexpr int64_t kPadding = 64;
 // Place in a word of each of eight outputs in AWQ's order.
 constexpr int64_t kAwqPlace[8] = {0, 4, 1, 5, 2, 6, 3, 7};
 
@@ -40,56 +42,125 @@ void store(uint64_t bytes, uint8_t* out) {
   std::memcpy(out, &bytes, sizeof(bytes));
 }
 
-/// Rows [begin, end) of `codes` [out, width] as bytes [end − begin, width].
-void unpack(const PackedIntegers& codes, int64_t begin, int64_t end, int64_t width, uint8_t* out) {
-  const int64_t words = width / 8;
-  const bool nibbles = codes.bits == 4 && (codes.per_word == 0 || codes.per_word == 8);
-  int64_t from = 0;  // columns that are done
-  if (codes.bits == 8 && !codes.along_out && codes.word_stride == 4) {
-    const uint8_t flip = codes.is_signed ? 0x80 : 0;
-    for (int64_t o = begin; o < end; ++o) {
-      const auto* line = reinterpret_cast<const uint8_t*>(codes.data + o * codes.line_stride);
-      uint8_t* row = out + (o - begin) * width;
-      for (int64_t i = 0; i < width; ++i) {
-        row[i] = static_cast<uint8_t>(line[i] ^ flip);
+/// Turns row i of eight into column i, bytes being the elements.
+void transpose(uint64_t rows[8]) {
+  constexpr uint64_t kMasks[3] = {0x00000000FFFFFFFFULL, 0x0000FFFF0000FFFFULL,
+                                  0x00FF00FF00FF00FFULL};
+  for (int step = 0; step < 3; ++step) {
+    const int distance = 4 >> step;
+    const int shift = 8 * distance;
+    for (int i = 0; i < 8; ++i) {
+      if ((i & distance) == 0) {
+        const uint64_t swap = ((rows[i] >> shift) ^ rows[i + distance]) & kMasks[step];
+        rows[i + distance] ^= swap;
+        rows[i] ^= swap << shift;
       }
     }
-    return;
   }
-  if (nibbles && !codes.along_out) {  // words outside: neighbours in memory are neighbours here
-    from = words * 8;
-    if (codes.word_stride == 4) {
-      for (int64_t o = begin; o < end; ++o) {
-        const std::byte* line = codes.data + o * codes.line_stride;
-        for (int64_t word = 0; word < words; ++word) {
-          store(spread(load<uint32_t>(line + word * 4)), out + (o - begin) * width + word * 8);
-        }
-      }
-    } else {
+}
+
+/// Where unpacked codes go: a byte each, rows `stride` bytes apart.
+struct CodeTile {
+  int64_t begin;
+  int64_t end;
+  int64_t width;
+  int64_t stride;
+  uint8_t* bytes;
+
+  uint8_t* row(int64_t out) const { return bytes + (out - begin) * stride; }
+};
+
+void unpack_bytes(const PackedIntegers& codes, const CodeTile& tile) {
+  const uint8_t flip = codes.is_signed ? 0x80 : 0;
+  for (int64_t o = tile.begin; o < tile.end; ++o) {
+    const auto* line = reinterpret_cast<const uint8_t*>(codes.data + o * codes.line_stride);
+    uint8_t* row = tile.row(o);
+    for (int64_t i = 0; i < tile.width; ++i) {
+      row[i] = static_cast<uint8_t>(line[i] ^ flip);
+    }
+  }
+}
+
+/// Four bits along the inputs; what follows the last whole word is left. Returns how many columns
+/// are done. Words that are neighbours in memory are read one after the other.
+int64_t unpack_nibbles(const PackedIntegers& codes, const CodeTile& tile) {
+  const int64_t words = tile.width / 8;
+  if (codes.word_stride == 4) {
+    for (int64_t o = tile.begin; o < tile.end; ++o) {
+      const std::byte* line = codes.data + o * codes.line_stride;
       for (int64_t word = 0; word < words; ++word) {
-        const std::byte* column = codes.data + word * codes.word_stride;
-        for (int64_t o = begin; o < end; ++o) {
-          store(spread(load<uint32_t>(column + o * codes.line_stride)),
-                out + (o - begin) * width + word * 8);
-        }
+        store(spread(load<uint32_t>(line + word * 4)), tile.row(o) + word * 8);
       }
     }
-  } else if (nibbles && codes.awq_order && begin % 8 == 0 && end % 8 == 0) {
-    for (int64_t i = 0; i < width; ++i) {
-      const std::byte* line = codes.data + i * codes.line_stride;
-      for (int64_t o = begin; o < end; o += 8) {
-        const uint32_t word = load<uint32_t>(line + o / 8 * codes.word_stride);
-        uint8_t* column = out + (o - begin) * width + i;
-        for (int64_t k = 0; k < 8; ++k) {
-          column[k * width] = static_cast<uint8_t>((word >> (4 * kAwqPlace[k])) & 15U);
-        }
+    return words * 8;
+  }
+  for (int64_t word = 0; word < words; ++word) {
+    const std::byte* column = codes.data + word * codes.word_stride;
+    for (int64_t o = tile.begin; o < tile.end; ++o) {
+      store(spread(load<uint32_t>(column + o * codes.line_stride)), tile.row(o) + word * 8);
+    }
+  }
+  return words * 8;
+}
+
+/// AWQ gemm by squares of eight inputs and eight outputs; returns how many columns are done.
+int64_t unpack_awq(const PackedIntegers& codes, const CodeTile& tile) {
+  const int64_t whole = tile.width / 8 * 8;
+  for (int64_t i = 0; i < whole; i += 8) {
+    for (int64_t o = tile.begin; o < tile.end; o += 8) {
+      uint64_t square[8];
+      for (int64_t k = 0; k < 8; ++k) {
+        const std::byte* line = codes.data + (i + k) * codes.line_stride;
+        square[k] = spread(load<uint32_t>(line + o / 8 * codes.word_stride));
+      }
+      transpose(square);
+      for (int64_t k = 0; k < 8; ++k) {
+        store(square[kAwqPlace[k]], tile.row(o + k) + i);
       }
     }
+  }
+  return whole;
+}
+
+/// A dense stream of any width along the inputs.
+void unpack_streams(const PackedIntegers& codes, const CodeTile& tile) {
+  const uint64_t mask = (1U << codes.bits) - 1U;
+  for (int64_t o = tile.begin; o < tile.end; ++o) {
+    const std::byte* word = codes.data + o * codes.line_stride;
+    uint8_t* row = tile.row(o);
+    uint64_t buffer = 0;
+    int have = 0;  // bits in the buffer
+    for (int64_t i = 0; i < tile.width; ++i) {
+      if (have < codes.bits) {
+        buffer |= static_cast<uint64_t>(load<uint32_t>(word)) << have;
+        word += codes.word_stride;
+        have += 32;
+      }
+      row[i] = static_cast<uint8_t>(buffer & mask);
+      buffer >>= codes.bits;
+      have -= codes.bits;
+    }
+  }
+}
+
+void unpack(const PackedIntegers& codes, const CodeTile& tile) {
+  const bool nibbles = codes.bits == 4 && (codes.per_word == 0 || codes.per_word == 8);
+  int64_t done = 0;
+  if (!codes.along_out && codes.bits == 8 && codes.word_stride == 4) {
+    unpack_bytes(codes, tile);
     return;
   }
-  for (int64_t o = begin; o < end; ++o) {
-    for (int64_t i = from; i < width; ++i) {
-      out[(o - begin) * width + i] = static_cast<uint8_t>(codes.at(o, i));
+  if (!codes.along_out && nibbles) {
+    done = unpack_nibbles(codes, tile);
+  } else if (nibbles && codes.awq_order && tile.begin % 8 == 0 && tile.end % 8 == 0) {
+    done = unpack_awq(codes, tile);
+  } else if (!codes.along_out && codes.per_word == 0) {
+    unpack_streams(codes, tile);
+    return;
+  }
+  for (int64_t o = tile.begin; o < tile.end; ++o) {
+    for (int64_t i = done; i < tile.width; ++i) {
+      tile.row(o)[i] = static_cast<uint8_t>(codes.at(o, i));
     }
   }
 }
@@ -106,7 +177,8 @@ void dequantize_tile(const GroupedRows& rows,
                      std::vector<uint8_t>& codes,
                      std::vector<float>& factors,
                      float* out) {
-  unpack(rows.codes, begin, end, rows.in, codes.data());
+  const CodeTile tile{begin, end, rows.in, rows.in + kPadding, codes.data()};
+  unpack(rows.codes, tile);
   const uint32_t mask = (1U << rows.zeros.bits) - 1U;
   float* scales = factors.data();
   float* zeros = scales + rows.groups;
@@ -116,7 +188,7 @@ void dequantize_tile(const GroupedRows& rows,
       zeros[g] = static_cast<float>(rows.has_zeros ? (rows.zeros.at(o, g) + rows.zero_add) & mask
                                                    : rows.zero);
     }
-    const uint8_t* from = codes.data() + (o - begin) * rows.in;
+    const uint8_t* from = tile.row(o);
     float* to = out + (o - begin) * rows.in;
     if (rows.group_of != nullptr) {
       for (int64_t i = 0; i < rows.in; ++i) {
@@ -177,7 +249,7 @@ float StridedFloats::at(int64_t out, int64_t group) const {
 }
 
 void dequantize_rows(const GroupedRows& rows, int64_t begin, int64_t end, float* out) {
-  std::vector<uint8_t> codes(static_cast<size_t>(kTile * rows.in));
+  std::vector<uint8_t> codes(static_cast<size_t>(kTile * (rows.in + kPadding)));
   std::vector<float> factors(static_cast<size_t>(2 * rows.groups));
   for (int64_t o = begin; o < end;) {
     const int64_t stop = std::min(end, o / kTile * kTile + kTile);

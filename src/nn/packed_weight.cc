@@ -18,6 +18,7 @@
 #include <ATen/ops/full.h>
 
 #include <algorithm>
+#include <atomic>
 
 namespace tessera::nn {
 namespace {
@@ -189,7 +190,8 @@ bool stores_less_one(const Weights& weights,
   const uint32_t middle = 1U << (rows.codes.bits - 1);
   const uint32_t found = rows.zeros.at(0, 0);
   const bool less = found == middle - 1 || (found != middle && labelled);
-  if (less != labelled) {
+  static std::atomic<bool> warned = false;  // every layer of a file has its label
+  if (less != labelled && !warned.exchange(true)) {
     log::warning("{}: zero points are {}, so this is GPTQ {} whatever config.json says",
                  name_at(weights, "qzeros"), found, less ? "v1" : "v2");
   }
