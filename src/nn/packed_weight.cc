@@ -114,6 +114,26 @@ void take_groups(Parts& parts, const Weights& weights, std::string_view name, Gr
   }
 }
 
+void take_zero_points(Parts& parts, const LayerQuantization& layer, GroupedRows& rows) {
+  rows.has_zeros = true;
+  if (layer.packed && layer.group_size >= 0) {
+    const Tensor zeros =
+        parts.take("weight_zero_point", {words_for(rows.out, layer.bits), rows.groups}, {at::kInt});
+    rows.zeros = {
+        .bits = layer.bits, .along_out = true, .line_stride = 4, .word_stride = rows.groups * 4};
+    rows.zeros.data = zeros.defined() ? bytes_of(zeros) : nullptr;
+  } else {
+    const bool one = layer.group_size < 0;
+    const Tensor zeros =
+        one ? parts.take("weight_zero_point", {1}, {at::kChar})
+            : parts.take("weight_zero_point", {rows.out, rows.groups}, {at::kChar});
+    // A packed weight's codes are 2^(b − 1) above their value, bytes 128: so are the zero points.
+    rows.zeros = {.bits = 8, .line_stride = one ? 0 : rows.groups, .is_signed = true};
+    rows.zeros.data = zeros.defined() ? bytes_of(zeros) : nullptr;
+    rows.zero_add = layer.packed ? rows.zero - 128U : 0;
+  }
+}
+
 QuantizedWeight compressed_tensors(const Weights& weights,
                                    const LayerQuantization& layer,
                                    int64_t in,
@@ -157,22 +177,7 @@ QuantizedWeight compressed_tensors(const Weights& weights,
     rows.scales = scale.defined() ? floats_view(scale, rows.groups, 1) : rows.scales;
   }
   if (!layer.symmetric) {
-    rows.has_zeros = true;
-    if (layer.packed && layer.group_size >= 0) {
-      const Tensor zeros =
-          parts.take("weight_zero_point", {words_for(out, layer.bits), rows.groups}, {at::kInt});
-      rows.zeros = {
-          .bits = layer.bits, .along_out = true, .line_stride = 4, .word_stride = rows.groups * 4};
-      rows.zeros.data = zeros.defined() ? bytes_of(zeros) : nullptr;
-    } else {
-      const bool one = layer.group_size < 0;
-      const Tensor zeros = one ? parts.take("weight_zero_point", {1}, {at::kChar})
-                               : parts.take("weight_zero_point", {out, rows.groups}, {at::kChar});
-      // A packed weight's codes are 2^(b − 1) above their value, bytes 128: so are the zero points.
-      rows.zeros = {.bits = 8, .line_stride = one ? 0 : rows.groups, .is_signed = true};
-      rows.zeros.data = zeros.defined() ? bytes_of(zeros) : nullptr;
-      rows.zero_add = layer.packed ? rows.zero - 128U : 0;
-    }
+    take_zero_points(parts, layer, rows);
   }
   take_groups(parts, weights, "weight_g_idx", rows);
   return finished(parts, rows);
