@@ -1,6 +1,7 @@
 // `tessera inspect`: what a model folder holds, without loading its weights, and without libtorch.
 #include "cli/commands.h"
 #include "io/checkpoint.h"
+#include "io/quantization.h"
 #include "models/catalog.h"
 
 #include <cstdio>
@@ -84,6 +85,7 @@ int run_inspect(const InspectOptions& options) {
     bytes += entry.bytes();
     by_dtype[std::string(entry.type_name())] += entry.count();
   }
+  const std::string stored = io::Quantization::from_config(folder.config).description();
   const auto number = [&](const char* key) { return folder.config.value(key, io::Json()); };
   if (options.json) {
     const io::Json out = {{"model", folder.path.string()},
@@ -91,6 +93,7 @@ int run_inspect(const InspectOptions& options) {
                           {"tasks", info.tasks},
                           {"weights", checkpoint.path().string()},
                           {"tensors", checkpoint.tensors().size()},
+                          {"quantization", stored},
                           {"parameters", parameters},
                           {"bytes", bytes},
                           {"parameters_by_dtype", by_dtype},
@@ -103,6 +106,9 @@ int run_inspect(const InspectOptions& options) {
               std::string(info.tasks).c_str());
   std::printf("weights       %s, %zu tensors, %.1f MB\n", checkpoint.path().filename().c_str(),
               checkpoint.tensors().size(), static_cast<double>(bytes) / 1e6);
+  if (!stored.empty()) {
+    std::printf("quantised     %s\n", stored.c_str());
+  }
   std::printf("parameters    %.3f M\n", static_cast<double>(parameters) / 1e6);
   for (const auto& [dtype, count] : by_dtype) {
     std::printf("  %-11s %.3f M\n", dtype.c_str(), static_cast<double>(count) / 1e6);

@@ -126,6 +126,27 @@ std::span<const ModelSummary> all_summaries() {
   return catalog;
 }
 
+namespace {
+
+// Old files of GPTQ and AWQ say how weights are stored in a file of their own.
+void add_old_quantization(ModelFolder& folder) {
+  for (const auto& [file, method] :
+       {std::pair{"quantize_config.json", "gptq"}, {"quant_config.json", "awq"}}) {
+    const io::fs::path path = folder.path / file;
+    if (folder.config.contains("quantization_config") || !io::fs::exists(path)) {
+      continue;
+    }
+    io::Json quantization = io::read_json(path);
+    TESSERA_CHECK(quantization.is_object(), CorruptFile, "{}: must be an object", path.string());
+    if (!quantization.contains("quant_method")) {
+      quantization["quant_method"] = method;
+    }
+    folder.config["quantization_config"] = std::move(quantization);
+  }
+}
+
+}  // namespace
+
 ModelFolder open_folder(std::string_view name) {
   ModelFolder folder;
   folder.path = io::resolve_model(name);
@@ -142,6 +163,7 @@ ModelFolder open_folder(std::string_view name) {
   if (io::fs::exists(generation)) {
     folder.generation_config = io::read_json(generation);
   }
+  add_old_quantization(folder);
   return folder;
 }
 

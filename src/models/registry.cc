@@ -45,42 +45,6 @@ const std::map<std::string_view, Loader> kLoaders = {
     {"tessera_music_judge", load_music_judge},
 };
 
-std::string string_at(const io::Json& config, const char* key) {
-  const auto found = config.find(key);
-  return found != config.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-// compressed-tensors "int-quantized", symmetric int8 with one scale a row; other schemes are
-// refused by name.
-nn::WeightFormat weight_format(const io::Json& config) {
-  const auto found = config.find("quantization_config");
-  if (found == config.end() || !found->is_object()) {
-    return nn::WeightFormat::kNone;
-  }
-  const std::string method = string_at(*found, "quant_method");
-  const std::string format = string_at(*found, "format");
-  TESSERA_CHECK(
-      method == "compressed-tensors" && format == "int-quantized", Unsupported,
-      "config.json: quantization '{}' format '{}' is not known here; known: compressed-tensors "
-      "int-quantized (int8 per channel)",
-      method, format);
-  const auto groups = found->find("config_groups");
-  TESSERA_CHECK(groups != found->end() && groups->is_object() && !groups->empty(), CorruptFile,
-                "config.json: quantization_config has no config_groups");
-  for (const auto& [name, group] : groups->items()) {
-    const io::Json weights =
-        group.is_object() ? group.value("weights", io::Json::object()) : io::Json::object();
-    const bool known = weights.is_object() && weights.value("num_bits", 0) == 8 &&
-                       weights.value("symmetric", false) &&
-                       string_at(weights, "strategy") == "channel";
-    TESSERA_CHECK(
-        known, Unsupported,
-        "config.json: quantization group '{}' must be symmetric int8 per channel, found {}", name,
-        weights.dump());
-  }
-  return nn::WeightFormat::kInt8Channel;
-}
-
 }  // namespace
 
 std::span<const ModelInfo> all_models() {
@@ -112,7 +76,7 @@ std::shared_ptr<nn::Model> load_model(const ModelFolder& folder, const nn::LoadO
         io::is_gguf_file(folder.path) ? open_gguf_weights(folder.path)
                                       : io::Checkpoint::open(folder.path),
         options);
-    weights.set_format(weight_format(folder.config));
+    weights.set_quantization(io::Quantization::from_config(folder.config));
     std::shared_ptr<nn::Model> model = info.load(folder, weights);
     weights.finish();
     model->eval();

@@ -1,10 +1,11 @@
 // On the CPU: fp32 weights go to libtorch's GEMM; bf16, fp16 and int8 weights go to
 // ops::linear_small for up to 16 rows (bound by memory: it reads the stored bytes once) and
-// otherwise are widened tile by tile; rows of blocks go to ops::linear_blocks. On CUDA the weight's
-// dtype is the activation dtype.
+// otherwise are widened tile by tile; rows of blocks go to ops::linear_blocks, packed integers to
+// ops::linear_packed. On CUDA the weight's dtype is the activation dtype.
 #include "nn/linear.h"
 
 #include "core/error.h"
+#include "nn/packed_weight.h"
 #include "ops/block_rows.h"
 #include "ops/elementwise.h"
 #include "ops/linear_blocks.h"
@@ -18,22 +19,38 @@ namespace tessera::nn {
 
 Linear::Linear(const Weights& weights, int64_t in, int64_t out, LinearOptions options)
     : Module(weights), blocks_(weights.block_format_of("weight")) {
-  const bool quantised = weights.format_of("weight") == WeightFormat::kInt8Channel;
-  Tensor stored = blocks_ ? weights.block_rows("weight", {out, in})
-                          : weights.tensor("weight", {out, in}, options.init);
-  if (quantised) {
-    const Tensor scale = weights.small_tensor("weight_scale", {out, 1});
-    // A chosen dtype means "the numbers of a dense model in that dtype": dequantise now.
-    if (weights.options().dtype.has_value() || !weights.options().device.is_cpu()) {
-      const at::ScalarType dtype = weights.options().dtype.value_or(at::kBFloat16);
-      stored = (stored.to(at::kFloat) * scale.to(at::kFloat)).to(dtype);
-    } else {
-      scale_ = parameter("weight_scale", scale.flatten().contiguous());
-    }
-  }
-  weight_ = parameter("weight", stored);
+  take_weight(weights, in, out, options.init);
   if (options.bias) {
     bias_ = parameter("bias", weights.small_tensor("bias", {out}, Init::constant(0.0)));
+  }
+}
+
+void Linear::take_weight(const Weights& weights, int64_t in, int64_t out, const Init& init) {
+  if (blocks_) {
+    weight_ = parameter("weight", weights.block_rows("weight", {out, in}));
+    return;
+  }
+  std::optional<QuantizedWeight> quantised = quantized_weight(weights, in, out);
+  if (!quantised) {
+    weight_ = parameter("weight", weights.tensor("weight", {out, in}, init));
+    TESSERA_CHECK(weight_.is_floating_point(), CorruptFile,
+                  "{}.weight holds integers, and config.json's quantization_config does not say "
+                  "what they stand for",
+                  path());
+    return;
+  }
+  const LoadOptions& load = weights.options();
+  // A chosen dtype means "the numbers of a dense model in that dtype": dequantise now.
+  if (load.dtype.has_value() || !load.device.is_cpu()) {
+    const Tensor numbers = quantised->packed
+                               ? ops::dequantize_packed(*quantised->packed)
+                               : quantised->values.to(at::kFloat) * quantised->scale.unsqueeze(1);
+    weight_ = parameter("weight", numbers.to(load.dtype.value_or(at::kBFloat16)).to(load.device));
+  } else if (quantised->packed) {
+    packed_ = std::move(quantised->packed);
+  } else {
+    weight_ = parameter("weight", quantised->values);
+    scale_ = parameter("weight_scale", quantised->scale);
   }
 }
 
@@ -43,6 +60,10 @@ Linear::Linear(const Weights& weights, const Embedding& table)
 Tensor Linear::product(const Tensor& x) const {
   if (blocks_) {
     const Tensor y = ops::linear_blocks(x, weight_, *blocks_, /*exact=*/false);
+    return bias_.defined() ? y + bias_ : y;
+  }
+  if (packed_) {
+    const Tensor y = ops::linear_packed(x, *packed_);
     return bias_.defined() ? y + bias_ : y;
   }
   if (!weight_.is_cpu() || weight_.scalar_type() == x.scalar_type()) {

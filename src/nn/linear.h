@@ -1,8 +1,10 @@
 // The one Linear: y = x Wᵀ + b. How its weight is stored (fp32, bf16, fp16, int8 per channel,
-// blocks of a GGUF file …) is a state that the Weights cursor chooses; callers never see it.
+// blocks of a GGUF file, packed integers of GPTQ, AWQ …) is a state that the Weights cursor
+// chooses; callers never see it.
 #pragma once
 
 #include "nn/module.h"
+#include "ops/linear_packed.h"
 
 namespace tessera::nn {
 
@@ -15,7 +17,8 @@ class Embedding;
 
 class Linear : public Module {
  public:
-  /// Takes `weight` [out, in] (and `weight_scale` when quantised) and `bias` [out] from the cursor.
+  /// Takes `weight` [out, in], or the tensors that stand for it when config.json says that it is
+  /// quantised, and `bias` [out] from the cursor.
   Linear(const Weights& weights, int64_t in, int64_t out, LinearOptions options = {});
   /// A head tied to an embedding table [out, in].
   Linear(const Weights& weights, const Embedding& table);
@@ -23,14 +26,16 @@ class Linear : public Module {
   /// [..., in] -> [..., out]. On the CPU activations are fp32 whatever the weight's dtype.
   Tensor forward(const Tensor& x) const;
 
-  /// [out, in] in the storage dtype; rows of blocks are u8 [out, row bytes].
+  /// [out, in] in the storage dtype; rows of blocks are u8 [out, row bytes]; undefined when packed.
   const Tensor& weight() const { return weight_; }
 
  private:
+  void take_weight(const Weights& weights, int64_t in, int64_t out, const Init& init);
   Tensor product(const Tensor& x) const;
 
   Tensor weight_;
   std::optional<io::BlockFormat> blocks_;
+  std::optional<ops::PackedWeight> packed_;
   Tensor scale_;  // [out] fp32 for int8, else undefined
   Tensor bias_;   // [out] or undefined
 };

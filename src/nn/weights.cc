@@ -64,7 +64,7 @@ struct Weights::Store {
   std::optional<io::Checkpoint> checkpoint;
   uint64_t seed = 0;
   LoadOptions options;
-  WeightFormat format = WeightFormat::kNone;
+  io::Quantization quantization;
   std::set<std::string> used;
   std::vector<std::string> missing;
   std::vector<std::string> misshaped;
@@ -245,7 +245,7 @@ Tensor Weights::fetch(std::string_view name,
       value = value.contiguous();
     }
     value = unpaired(value, entry->paired_rows);
-    if (value.dim() > 2 && format_of(name) == WeightFormat::kInt8Channel) {
+    if (value.dim() > 2 && is_int8_channel(name)) {
       value = dequantized(name, value);
     }
   }
@@ -303,13 +303,33 @@ void Weights::ignore(const std::string& pattern) const {
   store_->ignored.push_back(pattern);
 }
 
-void Weights::set_format(WeightFormat format) const {
-  store_->format = format;
+Tensor Weights::stored(std::string_view name,
+                       at::IntArrayRef shape,
+                       std::initializer_list<at::ScalarType> types) const {
+  const io::TensorEntry* entry = checked_entry(name, shape);
+  if (entry == nullptr) {
+    return {};
+  }
+  const Tensor value = tensor_of(*entry);
+  if (std::find(types.begin(), types.end(), value.scalar_type()) == types.end()) {
+    store_->misshaped.push_back(fmt::format("{} has type {}, expected {}", full(name),
+                                            entry->type_name(), c10::toString(*types.begin())));
+    return {};
+  }
+  return value.contiguous();
 }
 
-WeightFormat Weights::format_of(std::string_view name) const {
+void Weights::set_quantization(io::Quantization quantization) const {
+  store_->quantization = std::move(quantization);
+}
+
+io::LayerQuantization Weights::quantization() const {
+  return is_scratch() ? io::LayerQuantization{} : store_->quantization.layer(path_);
+}
+
+bool Weights::is_int8_channel(std::string_view name) const {
   const io::TensorEntry* entry = is_scratch() ? nullptr : store_->checkpoint->find(full(name));
-  return entry != nullptr && entry->dtype == io::DType::kI8 ? store_->format : WeightFormat::kNone;
+  return entry != nullptr && entry->dtype == io::DType::kI8 && quantization().is_int8_channel();
 }
 
 void Weights::finish() const {

@@ -5,11 +5,13 @@
 #pragma once
 
 #include "io/checkpoint.h"
+#include "io/quantization.h"
 
 #include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,9 +39,6 @@ struct Init {
   static Init uniform(double half_width) { return {Kind::kUniform, half_width}; }
   static Init constant(double value) { return {Kind::kConstant, value}; }
 };
-
-/// How Linear weights are stored (config.json's quantization_config); kNone for plain floats.
-enum class WeightFormat { kNone, kInt8Channel };
 
 /// A place in the tree. Cheap to copy; all cursors of one load share one record.
 class Weights {
@@ -78,10 +77,18 @@ class Weights {
 
   /// Names that need not be used (old buffers); a regular expression over full names.
   void ignore(const std::string& pattern) const;
+  /// The stored tensor of exactly `shape` and one of `types`, contiguous, as stored (no conversion,
+  /// CPU). Otherwise it is recorded for `finish`, and the result is undefined.
+  Tensor stored(std::string_view name,
+                at::IntArrayRef shape,
+                std::initializer_list<at::ScalarType> types) const;
+
   /// Set by loaders from config.json; read by Linear. Applies to the whole tree.
-  void set_format(WeightFormat format) const;
-  /// How the weight `name` at this place is stored.
-  WeightFormat format_of(std::string_view name) const;
+  void set_quantization(io::Quantization quantization) const;
+  /// How config.json says that a Linear at this place is stored.
+  io::LayerQuantization quantization() const;
+  /// Whether the weight `name` at this place is int8 with `name`_scale [out, 1] beside it.
+  bool is_int8_channel(std::string_view name) const;
 
   /// Throws CorruptFile listing what was missing or mis-shaped, and warns of unused names.
   void finish() const;

@@ -73,12 +73,13 @@ void compare(const std::string& where,
 
 }  // namespace
 
-ParityResult check_parity(const io::fs::path& folder) {
+namespace {
+
+void replay(const io::fs::path& folder, const nn::LoadOptions& options, ParityResult* result) {
   const models::ModelFolder opened = models::open_folder(folder.string());
   const models::ModelInfo& info = models::find_model(opened);
-  const auto model = models::load_model(opened, {.dtype = at::kFloat});
+  const auto model = models::load_model(opened, options);
   const c10::InferenceMode inference;
-  ParityResult result;
   for (const auto& [name, item] : read_cases(folder / "parity.safetensors")) {
     nn::TapCollector taps(".*");
     const nn::NamedTensors out = models::run_entry(*model, info, split(name, '.').front(), item.in);
@@ -87,12 +88,22 @@ ParityResult check_parity(const io::fs::path& folder) {
     for (const auto& [tap, expected] : item.taps) {
       TESSERA_CHECK(taps.tensors().contains(tap), CorruptFile, "{}: no submodule '{}' ran", name,
                     tap);
-      compare(name + ", " + tap, taps.tensors().at(tap), expected, mask, &result);
+      compare(name + ", " + tap, taps.tensors().at(tap), expected, mask, result);
     }
     for (const auto& [output, expected] : item.out) {
       TESSERA_CHECK(out.contains(output), CorruptFile, "{}: no output '{}'", name, output);
-      compare(name + ", " + output, out.at(output), expected, mask, &result);
+      compare(name + ", " + output, out.at(output), expected, mask, result);
     }
+  }
+}
+
+}  // namespace
+
+ParityResult check_parity(const io::fs::path& folder) {
+  ParityResult result;
+  replay(folder, {.dtype = at::kFloat}, &result);
+  if (models::open_folder(folder.string()).config.contains("quantization_config")) {
+    replay(folder, {}, &result);  // as it is run: weights stay packed
   }
   TESSERA_CHECK(result.compared > 0, CorruptFile, "{}: parity.safetensors records nothing",
                 folder.string());

@@ -16,8 +16,9 @@ struct ParityResult {
   std::optional<std::string> first_difference;  // where and how much, beyond the bounds
 };
 
-/// Runs every recorded case of `folder` in fp32. Bounds: integers equal; floats rtol 1e-4, atol
-/// 1e-5. Rows under padding (attention_mask 0) mean nothing and are left out.
+/// Runs every recorded case of `folder` in fp32; a quantised model both as it is stored and with
+/// its weights dequantised when it is opened. Bounds: integers equal; floats rtol 1e-4, atol 1e-5.
+/// Rows under padding (attention_mask 0) mean nothing and are left out.
 ParityResult check_parity(const io::fs::path& folder);
 
 }  // namespace tessera::pipelines

@@ -1,0 +1,112 @@
+// As the exact path of linear_blocks: each thread takes a share of the output rows and dequantises
+// them into a buffer that stays in cache, which goes through the fp32 kernel for few rows of x or
+// libtorch's GEMM for many.
+#include "ops/linear_packed.h"
+
+#include "core/error.h"
+#include "ops/cpu/dispatch.h"
+#include "ops/linear_small.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/matmul.h>
+
+#include <algorithm>
+#include <memory>
+
+namespace tessera::ops {
+namespace {
+
+// Rows that dequantize_rows unpacks together.
+constexpr int64_t kTile = 16;
+// Dequantised rows: 64 rows × 4096 numbers are 1 MB, an L2 cache.
+constexpr int64_t kWideBytes = int64_t{1} << 20;
+// Below this many numbers a second thread costs more than it saves.
+constexpr int64_t kNumbersPerThread = int64_t{1} << 15;
+
+void dequantize(const PackedWeight& weight, int64_t begin, int64_t end, float* out) {
+  std::visit([&](const auto& rows) { io::dequantize_rows(rows, begin, end, out); }, weight.rows);
+}
+
+/// Calls body(begin, end) over the rows [0, out), cut at tiles, from several threads.
+template <class Body>
+void share_tiles(int64_t out, int64_t in, const Body& body) {
+  const int64_t tiles = (out + kTile - 1) / kTile;
+  const int64_t grain = std::max<int64_t>(1, kNumbersPerThread / std::max<int64_t>(1, in * kTile));
+  at::parallel_for(0, tiles, grain, [&](int64_t first, int64_t last) {
+    body(first * kTile, std::min(out, last * kTile));
+  });
+}
+
+void few_rows(const at::Tensor& x, const PackedWeight& weight, at::Tensor& y) {
+  const int64_t in = weight.in();
+  const int64_t out = weight.out();
+  share_tiles(out, in, [&](int64_t begin, int64_t end) {
+    const std::unique_ptr<float[]> wide(new float[static_cast<size_t>(kTile * in)]);
+    for (int64_t o = begin; o < end; o += kTile) {
+      const int64_t count = std::min(kTile, end - o);
+      dequantize(weight, o, o + count, wide.get());
+      cpu::kernels().linear_fp32(x.const_data_ptr<float>(), in, wide.get(), nullptr,
+                                 y.data_ptr<float>() + o, out, x.size(0), in, 0, count);
+    }
+  });
+}
+
+void many_rows(const at::Tensor& x, const PackedWeight& weight, at::Tensor& y) {
+  const int64_t in = weight.in();
+  const int64_t out = weight.out();
+  const int64_t block = std::clamp<int64_t>(kWideBytes / (in * 4) / 64 * 64, 64, out + 64);
+  const at::Tensor buffer = at::empty({std::min(block, out), in}, x.options());
+  for (int64_t o = 0; o < out; o += block) {
+    const int64_t count = std::min(block, out - o);
+    share_tiles(count, in, [&](int64_t begin, int64_t end) {
+      dequantize(weight, o + begin, o + end, buffer.data_ptr<float>() + begin * in);
+    });
+    y.narrow(1, o, count).copy_(at::matmul(x, buffer.narrow(0, 0, count).t()));
+  }
+}
+
+}  // namespace
+
+int64_t PackedWeight::out() const {
+  return std::visit([](const auto& view) { return view.out; }, rows);
+}
+
+int64_t PackedWeight::in() const {
+  return std::visit([](const auto& view) { return view.in; }, rows);
+}
+
+at::Tensor linear_packed(const at::Tensor& x, const PackedWeight& weight) {
+  const int64_t in = weight.in();
+  TESSERA_CHECK(x.scalar_type() == at::kFloat && x.is_cpu() && x.dim() >= 1 && x.size(-1) == in,
+                InvalidArgument, "linear: x must be fp32 [..., {}] on the CPU, got {} [..., {}]",
+                in, c10::toString(x.scalar_type()), x.dim() > 0 ? x.size(-1) : 0);
+  const int64_t rows = in > 0 ? x.numel() / in : 0;
+  if (rows == 0 || weight.out() == 0 || (x.requires_grad() && at::GradMode::is_enabled())) {
+    return at::linear(x, dequantize_packed(weight));
+  }
+  const at::Tensor flat = x.reshape({rows, in}).contiguous();
+  at::Tensor y = at::empty({rows, weight.out()}, x.options());
+  if (rows <= kSmallRows) {
+    few_rows(flat, weight, y);
+  } else {
+    many_rows(flat, weight, y);
+  }
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = weight.out();
+  return y.view(shape);
+}
+
+at::Tensor dequantize_packed(const PackedWeight& weight) {
+  at::Tensor wide = at::empty({weight.out(), weight.in()}, at::kFloat);
+  if (wide.numel() > 0) {
+    share_tiles(weight.out(), weight.in(), [&](int64_t begin, int64_t end) {
+      dequantize(weight, begin, end, wide.data_ptr<float>() + begin * weight.in());
+    });
+  }
+  return wide;
+}
+
+}  // namespace tessera::ops
