@@ -32,11 +32,11 @@ for step in "$@"; do
       train speaker_judge 1 "data.assets=$assets" "data.scratch=$runs/unpacked3"
       train music_judge 1
       ;;
-    tokenizer) "$tessera" train "$here/tokenizer.yaml" "${more[@]}" --run "$runs/tokenizer" ;;
+    tokenizer) "$tessera" train "$here/tokenizer.yaml" "data.out=$runs/tokenizer" "${more[@]}" ;;
     tokens)
       for part in train validation; do
         "$tessera" train "$here/tokens_$part.yaml" "model.tokenizer=$runs/tokenizer" "data.assets=$assets" \
-          ${digits:+"data.digits=$digits" data.mixture.digits=1} "${more[@]}" --run "$runs/tokens_$part"
+          "data.out=$runs/tokens_$part" ${digits:+"data.digits=$digits" data.mixture.digits=1} "${more[@]}"
       done
       ;;
     language_model)
@@ -45,7 +45,7 @@ for step in "$@"; do
       ;;
     assemble)
       "$tessera" train "$here/model.yaml" "model.language_model=$runs/language_model/model" \
-        "model.tokenizer=$runs/tokenizer" --run "$runs/model"
+        "model.tokenizer=$runs/tokenizer" "data.out=$runs/model" "${more[@]}"
       ;;
     *) echo "train.sh: no step '$step'" >&2 && exit 2 ;;
   esac

@@ -1,5 +1,6 @@
 // `tessera inspect`: what a model folder holds, without loading its weights, and without libtorch.
 #include "cli/commands.h"
+#include "core/error.h"
 #include "io/checkpoint.h"
 #include "io/quantization.h"
 #include "models/catalog.h"
@@ -85,7 +86,12 @@ int run_inspect(const InspectOptions& options) {
     bytes += entry.bytes();
     by_dtype[std::string(entry.type_name())] += entry.count();
   }
-  const std::string stored = io::Quantization::from_config(folder.config).description();
+  std::string stored;
+  try {
+    stored = io::Quantization::from_config(folder.config).description();
+  } catch (const Unsupported& error) {  // what cannot be run can still be described
+    stored = std::string("not supported: ") + error.what();
+  }
   const auto number = [&](const char* key) { return folder.config.value(key, io::Json()); };
   if (options.json) {
     const io::Json out = {{"model", folder.path.string()},

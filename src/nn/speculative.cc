@@ -35,12 +35,11 @@ class Runner {
     if (cache_->length() > 0 && cache_->length() <= restart && total > restart) {
       cache_->truncate(0);
     }
-    const std::vector<int64_t> fresh(ids.begin() + cache_->length(), ids.end());
-    const Step step{.ids = at::tensor(fresh, at::kLong).unsqueeze(0).to(model_.device()),
-                    .positions = {},
-                    .key_mask = {},
-                    .last_only = wanted == 1};
-    const Tensor logits = model_.step(step, cache_.get())[0];
+    // Of a long prompt the logits of the end alone are made.
+    if (wanted > 1 && total - cache_->length() > wanted) {
+      step(ids.first(ids.size() - static_cast<size_t>(wanted)), true);
+    }
+    const Tensor logits = step(ids, wanted == 1);
     return logits.narrow(0, logits.size(0) - wanted, wanted).to(at::kFloat).cpu().contiguous();
   }
 
@@ -61,6 +60,16 @@ class Runner {
   }
 
  private:
+  // Runs what the cache lacks of `ids` -> logits [n or 1, vocab].
+  Tensor step(std::span<const int64_t> ids, bool last_only) {
+    const std::vector<int64_t> fresh(ids.begin() + cache_->length(), ids.end());
+    return model_.step({.ids = at::tensor(fresh, at::kLong).unsqueeze(0).to(model_.device()),
+                        .positions = {},
+                        .key_mask = {},
+                        .last_only = last_only},
+                       cache_.get())[0];
+  }
+
   SequenceModel& model_;
   std::unique_ptr<Cache> cache_;
 };

@@ -4,6 +4,7 @@
 #include "nn/engine.h"
 #include "text/stop_strings.h"
 
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/tensor.h>
 #include <c10/core/InferenceMode.h>
 
@@ -97,6 +98,9 @@ nn::GenerationOptions TextCompleter::defaults() const {
 }
 
 nn::ConstraintFactory TextCompleter::constraint(const ConstraintSpec& spec) const {
+  if (spec.kind == ConstraintSpec::Kind::kNone) {
+    return {};
+  }
   return ConstraintMaker(*tokenizer_, defaults().end_ids).make(spec);
 }
 
@@ -164,7 +168,7 @@ Completion TextCompleter::complete(std::vector<int32_t> prompt,
     return result;
   }
   std::vector<nn::Finish> finishes;
-  nn::generate(*model_, input.ids, {}, options, on_token, nullptr, &finishes);
+  nn::generate(*model_, input.ids, at::ones_like(input.ids), options, on_token, nullptr, &finishes);
   return reply.finish(finishes.front(), input.cut);
 }
 
@@ -193,18 +197,25 @@ void TextCompleter::complete_all(std::span<const std::string> prompts,
   constexpr int64_t kPage = nn::PagedCache::kTokens;
   nn::Engine engine(model_, {.pages = std::max<int64_t>(1, batch * ((longest + kPage) / kPage)),
                              .sequences = batch});
+  std::exception_ptr error;
   for (size_t i = 0; i < jobs.size(); ++i) {
     Job& job = *jobs[i];
     job.reply.ask(job.options);
-    engine.submit({.prompt = {job.input.encoded.begin(), job.input.encoded.end()},
-                   .options = job.options,
-                   .on_token = [&job](int64_t id) { return job.reply.push(id); },
-                   .on_finish =
-                       [&job, &done, i](nn::Finish finish) {
-                         done(i, job.reply.finish(finish, job.input.cut));
-                       }});
+    engine.submit(
+        {.prompt = {job.input.encoded.begin(), job.input.encoded.end()},
+         .options = job.options,
+         .on_token = [&job](int64_t id) { return job.reply.push(id); },
+         .on_finish = [&job, &done,
+                       i](nn::Finish finish) { done(i, job.reply.finish(finish, job.input.cut)); },
+         .on_error =
+             [&error](const std::exception_ptr& found) {
+               error = error ? error : found;  // the others go on
+             }});
   }
   engine.run();
+  if (error) {
+    std::rethrow_exception(error);
+  }
 }
 
 std::vector<Completion> TextCompleter::search(std::string_view prompt,

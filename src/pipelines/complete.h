@@ -70,7 +70,9 @@ class TextCompleter {
                       const CompletionOptions& extra = {});
   /// Many prompts, up to `batch` of them at a time through one engine; each gets what it would get
   /// alone. `done` is called with a prompt's place as soon as it is through. Throws as above,
-  /// before anything runs, and Unsupported for models that cannot run many sequences at once.
+  /// before anything runs, and Unsupported for models that cannot run many sequences at once. A
+  /// prompt whose constraint cannot be followed gets no result; its error is thrown when the others
+  /// are through.
   void complete_all(std::span<const std::string> prompts,
                     const nn::GenerationOptions& options,
                     const CompletionOptions& extra,

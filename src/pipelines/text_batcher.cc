@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/log.h"
 
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/tensor.h>
 #include <c10/core/InferenceMode.h>
 
@@ -34,6 +35,18 @@ int64_t free_memory() {
   return INT64_MAX;
 }
 
+// A template that cannot be used takes nothing else from a model.
+std::unique_ptr<ChatFormat> open_chat(const io::fs::path& model, const text::Tokenizer& tokenizer) {
+  try {
+    return ChatFormat::open(model, tokenizer);
+  } catch (const Unsupported& error) {
+    log::warning("no conversations: {}", error.what());
+  } catch (const CorruptFile& error) {
+    log::warning("no conversations: {}", error.what());
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 struct TextBatcher::Task {
@@ -48,11 +61,13 @@ struct TextBatcher::Task {
     if (result.new_tokens++ == 0) {
       first = last;
     }
-    return show(decoder.push(static_cast<int32_t>(id)));
+    return show([&] { return decoder.push(static_cast<int32_t>(id)); });
   }
 
-  bool show(std::string_view piece) {
+  template <class Text>
+  bool show(const Text& text) {
     try {
+      const std::string piece = text();
       return !request.on_text || request.on_text(piece);
     } catch (...) {
       result.error = std::current_exception();
@@ -75,11 +90,13 @@ TextBatcher::TextBatcher(std::string_view model,
     : folder_(models::open_folder(model)),
       options_(options),
       tokenizer_(text::load_tokenizer(folder_.path)),
-      chat_(ChatFormat::open(folder_.path, *tokenizer_)) {
+      chat_(open_chat(folder_.path, *tokenizer_)) {
   model_ = std::dynamic_pointer_cast<nn::SequenceModel>(models::load_model(folder_, load));
   TESSERA_CHECK(model_ != nullptr, Unsupported, "{}: this model does not generate text",
                 folder_.path.string());
-  together_ = plan_cache();
+  // On a GPU there is no kernel for paged attention yet: requests run one by one, as `generate`
+  // does.
+  together_ = model_->device().is_cpu() && plan_cache();
   if (together_) {
     engine_ = std::make_unique<nn::Engine>(model_, engine_options_);
   }
@@ -102,9 +119,7 @@ bool TextBatcher::plan_cache() {
     const int64_t context = model_->max_positions();
     const int64_t each = context > 0 ? std::min(context, kCacheTokens) : kCacheTokens;
     tokens = std::min(kCacheTokens, (each + kPage) * options_.sequences);
-    if (model_->device().is_cpu()) {
-      tokens = std::min(tokens, free_memory() / 4 / page_bytes * kPage);
-    }
+    tokens = std::min(tokens, free_memory() / 4 / page_bytes * kPage);
   }
   engine_options_.pages = std::max<int64_t>(2, (tokens + kPage - 1) / kPage);
   engine_options_.sequences = options_.sequences;
@@ -181,6 +196,12 @@ uint64_t TextBatcher::submit(TextRequest request) {
                              [this, task, number](nn::Finish how) {
                                tasks_.erase(number);
                                finish(*task, how);
+                             },
+                         .on_error =
+                             [this, task, number](const std::exception_ptr& error) {
+                               task->result.error = error;
+                               tasks_.erase(number);
+                               finish(*task, nn::Finish::kStopped);
                              }});
   }
   tasks_.emplace(number, std::move(task));
@@ -201,9 +222,7 @@ void TextBatcher::cancel(uint64_t number) {
 void TextBatcher::finish(Task& task, nn::Finish finish) {
   const bool ended = finish == nn::Finish::kEnd || finish == nn::Finish::kLength;
   if (ended) {
-    if (const std::string rest = task.decoder.finish(); !rest.empty()) {
-      task.show(rest);
-    }
+    task.show([&] { return task.decoder.finish(); });
   }
   TextResult& result = task.result;
   result.reason = !ended                       ? "interrupted"
@@ -256,8 +275,9 @@ void TextBatcher::run_alone(Task& task) {
   const std::vector<int64_t>& ends = task.request.options.end_ids;
   nn::Finish how = nn::Finish::kLength;
   // No state is kept from one request to the next: it depends on how long each step's sequence was.
-  nn::generate(*model_, at::tensor(ids, at::kLong).unsqueeze(0).to(model_->device()), {},
-               task.request.options, [&](int64_t, int64_t id) {
+  const at::Tensor input = at::tensor(ids, at::kLong).unsqueeze(0).to(model_->device());
+  nn::generate(*model_, input, at::ones_like(input), task.request.options,
+               [&](int64_t, int64_t id) {
                  const bool go_on = task.push(id);
                  how = std::find(ends.begin(), ends.end(), id) != ends.end() ? nn::Finish::kEnd
                        : go_on                                               ? nn::Finish::kLength

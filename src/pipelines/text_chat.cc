@@ -36,7 +36,10 @@ std::string_view with_template(std::string_view model) {
 }  // namespace
 
 TextChat::TextChat(std::string_view model, const nn::LoadOptions& load, int64_t conversations)
-    : batcher_(with_template(model), load, {.sequences = conversations}) {}
+    : batcher_(with_template(model), load, {.sequences = conversations}) {
+  TESSERA_CHECK(batcher_.chat() != nullptr, Unsupported,
+                "{}: its chat template cannot be used; use `tessera generate`", model);
+}
 
 std::vector<Reply> TextChat::reply(std::span<const std::vector<Message>> conversations,
                                    const ConverseOptions& options,

@@ -10,19 +10,27 @@ namespace {
 constexpr size_t kContext = 5;  // prompt ids kept before the first generated one
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
+// Models have rows for ids that their tokenizer does not know (padding, holes): they say nothing.
+bool known(const Tokenizer& tokenizer, int32_t id) {
+  return id >= 0 && id < tokenizer.vocab_size() && !tokenizer.id_to_token(id).empty();
+}
+
 }  // namespace
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer,
                              std::span<const int32_t> context,
                              bool skip_special)
     : tokenizer_(tokenizer), skip_special_(skip_special) {
-  const auto tail = context.last(std::min(context.size(), kContext));
-  ids_.assign(tail.begin(), tail.end());
+  for (const int32_t id : context.last(std::min(context.size(), kContext))) {
+    if (known(tokenizer, id)) {
+      ids_.push_back(id);
+    }
+  }
   read_ = ids_.size();
 }
 
 std::string StreamDecoder::push(int32_t id) {
-  if (id < 0 || id >= tokenizer_.vocab_size()) {
+  if (!known(tokenizer_, id)) {
     return {};
   }
   ids_.push_back(id);

@@ -25,6 +25,7 @@ any2any	malformed spans: 0 in [1-9]	tessera bench any2any --quick
 bench	read_gb_s +[0-9]	tessera bench machine
 bench	decode_tok_s +[0-9]	tessera bench generate FOLDER
 models	.	tessera generate -m FOLDER "Once upon a time"
+models	true|false	tessera generate -m FOLDER "A person: " --json-schema schema.json
 models	out.safetensors:model.layers.0	tessera forward FOLDER --in in.safetensors --out out.safetensors --taps 'layers\.0$'
 models	^[0-9]+( [0-9]+)*$	tessera tokenize FOLDER --text "Hello"
 models	^user: Hello	tessera tokenize FOLDER --chat messages.json
@@ -64,11 +65,12 @@ run_server() { # PATTERN COMMAND
 mkdir -p "$work/bin" "$work/run/FOLDER"
 ln -s "$(realpath "$program")" "$work/bin/tessera"
 cp "$goldens"/llama/plain/{config.json,generation_config.json,model.safetensors} \
-  "$goldens"/tokenizers_json/bert/tokenizer.json "$work/run/FOLDER"
+  "$goldens"/tokenizers_json/unigram/tokenizer.json "$work/run/FOLDER"
 write_ids "$work/run/in.safetensors" 1 5 77 3
 write_tokens "$work/run/tiny.tok"
 echo '{{ messages[0].role }}: {{ messages[0].content }}' >"$work/run/FOLDER/chat_template.jinja"
 echo '[{"role": "user", "content": "Hello"}]' >"$work/run/messages.json"
+echo '{"type": "boolean"}' >"$work/run/schema.json"
 write_recipe "$work/run/RECIPE.yaml" tiny.tok
 
 difference=$(diff <(commands) <(table | cut -f 3 | sort)) ||

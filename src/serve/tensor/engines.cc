@@ -154,7 +154,7 @@ class TextEngine : public Engine {
     request.on_done = [done = std::move(job.done)](const pipelines::TextResult& result) {
       done(outcome_of(result));
     };
-    return model_.submit(std::move(request));
+    return translated([&] { return model_.submit(std::move(request)); });
   }
 
   void step() override {

@@ -111,8 +111,10 @@ std::vector<std::vector<Part>> render_parts(const Studio& studio,
       } else if (const auto* music = std::get_if<world::MusicPart>(&spec)) {
         parts.push_back(media_part(Modality::kMusic,
                                    studio.play(*music, sizes.music_rate, sizes.music_seconds)));
-      } else {
+      } else if (std::holds_alternative<world::SpeechPart>(spec)) {
         parts.push_back(media_part(Modality::kSpeech, std::move(spoken[next++])));
+      } else {
+        throw Internal("items of benches hold no recordings and no pictures from outside");
       }
     }
   }

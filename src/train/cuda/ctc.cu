@@ -28,13 +28,18 @@ __global__ void ctc_kernel(CtcArguments a) {
   extern __shared__ float row[];  // two rows of states
   const int64_t text = blockIdx.x;
   const int states_at_most = static_cast<int>(2 * a.symbols + 1);
-  const int states = static_cast<int>(2 * a.lengths[text] + 1);
+  const int64_t length = a.lengths[text] < a.symbols ? a.lengths[text] : a.symbols;
+  const int states = static_cast<int>(2 * length + 1);
   const int64_t frames = a.frames[text] < a.time ? a.frames[text] : a.time;
   const float* probs = a.log_probs + text * a.time * a.classes;
   float* gradient = a.gradient + text * a.time * a.classes;
   float* alpha = a.alpha + text * a.time * states_at_most;
   const int64_t* symbols = a.targets + text * a.symbols;
-  const auto label = [&](int s) { return s % 2 == 0 ? int64_t{0} : symbols[s / 2]; };
+  // A symbol that is none reads and counts as the blank: nothing outside the row is touched.
+  const auto label = [&](int s) {
+    const int64_t symbol = s % 2 == 0 ? 0 : symbols[s / 2];
+    return symbol >= 0 && symbol < a.classes ? symbol : 0;
+  };
   // Whether state s may follow state s - 2.
   const auto skips = [&](int s) {
     return s >= 3 && s % 2 == 1 && symbols[s / 2] != symbols[s / 2 - 1];

@@ -67,6 +67,11 @@ WorldCoder::WorldCoder(const Options& data,
     } else if (modality == Modality::kSpeech) {
       if (!assets.empty()) {
         assets_.emplace(assets, scratch);
+        for (size_t i = 0; i < assets_->clips().size(); ++i) {
+          if (!assets_->clips()[i].name.starts_with("digits/")) {  // these the world knows
+            foreign_clips_.push_back(i);
+          }
+        }
       }
       speaker_.emplace(assets_ ? assets_->speech_tools() : world::SpeechTools::installed());
     }
@@ -128,10 +133,11 @@ Audio WorldCoder::recording(const world::RecordingPart& part) const {
     return world::perturb(
         io::read_audio(part.file, {.sample_rate = world::kSpeechRate, .mono = true}), part.seed);
   }
-  TESSERA_CHECK(assets_ && !assets_->clips().empty(), NotFound,
+  TESSERA_CHECK(!foreign_clips_.empty(), NotFound,
                 "items of the kind 'foreign' need data.assets with recorded prompts "
                 "(asterisk-core-sounds-en-g722 when the folder is made)");
-  return world::perturb(assets_->clip_audio(part.clip % assets_->clips().size()), part.seed);
+  return world::perturb(assets_->clip_audio(foreign_clips_[part.clip % foreign_clips_.size()]),
+                        part.seed);
 }
 
 void WorldCoder::code_music(const Parts& parts, Codes& codes) const {

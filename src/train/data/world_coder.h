@@ -52,6 +52,7 @@ class WorldCoder {
   std::map<Modality, std::shared_ptr<nn::Codec>> codecs_;
   std::optional<world::SceneRenderer> renderer_;
   std::optional<world::Assets> assets_;
+  std::vector<size_t> foreign_clips_;  // of the assets
   std::optional<world::Speaker> speaker_;
 };
 

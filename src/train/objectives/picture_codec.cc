@@ -60,14 +60,18 @@ class PictureCodecTask : public CodecTask {
     for (int64_t i = 0; i < items(); ++i) {
       generators.push_back(rng_of(split, index, i));
     }
-    SceneBatches::Drawn drawn = scenes_.draw(split, generators);
-    return make_items({{"pixels", drawn.pixels}, {"kinds", drawn.kinds}});
+    SceneBatches::Drawn drawn = scenes_.draw(split, generators, needs_kinds());
+    nn::NamedTensors tensors{{"pixels", drawn.pixels}};
+    if (needs_kinds()) {
+      tensors["kinds"] = drawn.kinds;
+    }
+    return make_items(std::move(tensors));
   }
 
   std::vector<Term> losses(const Batch& batch, int64_t step) override {
     const Tensor truth = batch.tensors.at("pixels").to(at::kFloat) / 255;
     const nn::CodecPass pass = codec().reconstruct(truth);
-    const Tensor& kinds = batch.tensors.at("kinds");
+    const Tensor kinds = needs_kinds() ? batch.tensors.at("kinds") : Tensor();
     const PictureLoss loss = picture_loss(pass.media, truth, pixel_weights(kinds));
     std::vector<Term> terms{mean_term("l1", loss.l1, l1_),
                             mean_term("laplacian", loss.laplacian, laplacian_),
@@ -100,6 +104,7 @@ class PictureCodecTask : public CodecTask {
   }
 
  private:
+  bool needs_kinds() const { return objects_ != 1 || kinds_ > 0; }
   // Objects are a small part of most pictures, and what a picture is about.
   Tensor pixel_weights(const Tensor& kinds) const {
     if (objects_ == 1) {

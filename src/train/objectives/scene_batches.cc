@@ -41,12 +41,16 @@ SceneBatches::SceneBatches(const Options& data, int image_size)
       limits_(read_world_limits(data)),
       every_split_(data.boolean("every_split", false)) {}
 
-SceneBatches::Drawn SceneBatches::draw(Split split, std::vector<Rng> generators) const {
+SceneBatches::Drawn SceneBatches::draw(Split split,
+                                       std::vector<Rng> generators,
+                                       bool with_kinds) const {
   const auto batch = static_cast<int64_t>(generators.size());
   Tensor rows = at::empty({batch, image_size_, image_size_, 3}, at::kByte);
-  Drawn drawn{
-      .pixels = {}, .kinds = at::empty({batch, image_size_, image_size_}, at::kByte), .scenes = {}};
-  uint8_t* shown = drawn.kinds.data_ptr<uint8_t>();
+  Drawn drawn;
+  if (with_kinds) {
+    drawn.kinds = at::empty({batch, image_size_, image_size_}, at::kByte);
+  }
+  uint8_t* shown = with_kinds ? drawn.kinds.data_ptr<uint8_t>() : nullptr;
   std::vector<uint8_t> kinds;
   uint8_t* out = rows.data_ptr<uint8_t>();
   for (Rng& rng : generators) {
@@ -54,10 +58,13 @@ SceneBatches::Drawn SceneBatches::draw(Split split, std::vector<Rng> generators)
                                 : split == Split::kTrain ? world::Split::kTrain
                                                          : world::Split::kValidation;
     drawn.scenes.push_back(world::draw_scene(rng, wanted, limits_));
-    const Image image = renderer_.render(drawn.scenes.back(), image_size_, rng.next(), &kinds);
+    const Image image = renderer_.render(drawn.scenes.back(), image_size_, rng.next(),
+                                         with_kinds ? &kinds : nullptr);
     std::memcpy(out, image.pixels.data(), image.pixels.size());
     out += image.pixels.size();
-    shown = std::copy(kinds.begin(), kinds.end(), shown);
+    if (with_kinds) {
+      shown = std::copy(kinds.begin(), kinds.end(), shown);
+    }
   }
   drawn.pixels = rows.permute({0, 3, 1, 2}).contiguous();
   return drawn;

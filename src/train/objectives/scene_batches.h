@@ -21,12 +21,12 @@ class SceneBatches {
 
   struct Drawn {
     Tensor pixels;  // u8 [B, 3, S, S]
-    Tensor kinds;   // u8 [B, S, S]: 0 the background, k + 1 an object of kind k
+    Tensor kinds;   // with_kinds: u8 [B, S, S], 0 the background, k + 1 an object of kind k
     std::vector<world::Scene> scenes;
   };
   /// One scene of the split for each generator; with every_split, which is for judges, of any
   /// split. Thread-safe.
-  Drawn draw(Split split, std::vector<Rng> generators) const;
+  Drawn draw(Split split, std::vector<Rng> generators, bool with_kinds = false) const;
 
  private:
   int image_size_;

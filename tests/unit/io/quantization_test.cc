@@ -67,6 +67,11 @@ TEST(Quantization, WhatIsNotKnownIsRefused) {
        R"({"quant_method": "awq", "modules_to_not_convert": [1]})"}) {
     EXPECT_THROW(read(text), CorruptFile) << text;
   }
+  // A pattern that backtracking would follow for years.
+  const auto hostile = read(R"({"quant_method": "compressed-tensors", "format": "pack-quantized",
+      "ignore": ["re:([a-z0-9_.]+)+!" ], "config_groups": {"a": {"targets": ["Linear"],
+      "weights": {"num_bits": 4, "strategy": "channel"}}}})");
+  EXPECT_NO_THROW(hostile.layer("model.layers.0.self_attn.q_proj.and.many.more.names.behind.it"));
   EXPECT_THROW(read(R"({"quant_method": "compressed-tensors", "format": "pack-quantized",
       "ignore": ["re:(" ], "config_groups": {"a": {"weights": {"strategy": "channel"}}}})")
                    .layer("x"),

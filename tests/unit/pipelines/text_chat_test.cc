@@ -146,6 +146,47 @@ TEST(TextChat, TurnsGiveWhatTheWholePromptGives) {
   EXPECT_THROW(chat.reply(talks[0], options), InvalidArgument);
 }
 
+// A model has rows for ids that its tokenizer does not know, and a prompt may name them: no reason
+// to end what others have asked for.
+TEST(TextBatcher, UnknownIdsHarmNobody) {
+  const io::fs::path folder = chat_folder("padded", kChatMl);
+  write_bundled(folder, "LlamaForCausalLM",
+                {{"vocab_size", 320},
+                 {"hidden_size", 32},
+                 {"intermediate_size", 48},
+                 {"num_hidden_layers", 1},
+                 {"num_attention_heads", 4},
+                 {"num_key_value_heads", 2},
+                 {"max_position_embeddings", 100},
+                 {"initializer_range", 0.3}},
+                3);
+  TextBatcher batcher(folder.string(), {.dtype = at::kFloat}, {.sequences = 4});
+  int done = 0;
+  for (const std::vector<int32_t>& prompt :
+       {std::vector<int32_t>{1, 319}, {300, 301, 302, 303, 304, 305}, {1, 50, 60}}) {
+    nn::GenerationOptions options = batcher.defaults(false);
+    options.max_new_tokens = 40;  // some of them beyond the tokenizer's 261
+    options.sampling.greedy = false;
+    batcher.submit({.prompt = prompt, .options = options, .on_done = [&](const TextResult& result) {
+                      EXPECT_EQ(result.error, nullptr);
+                      EXPECT_TRUE(result.reason == "stop" || result.reason == "length");
+                      ++done;
+                    }});
+  }
+  while (batcher.step()) {
+  }
+  EXPECT_EQ(done, 3);
+}
+
+// Completions do not need the template.
+TEST(TextBatcher, ATemplateThatCannotBeReadTakesOnlyConversations) {
+  const io::fs::path folder = chat_folder("odd", "{% frobnicate %}");
+  write_llama(folder);
+  const TextBatcher batcher(folder.string(), {.dtype = at::kFloat});
+  EXPECT_EQ(batcher.chat(), nullptr);
+  EXPECT_THROW(TextChat(folder.string(), {.dtype = at::kFloat}), Unsupported);
+}
+
 TEST(TextChat, SaysWhenThereIsNoTemplate) {
   const io::fs::path folder = chat_folder("bare", "");
   write_llama(folder);

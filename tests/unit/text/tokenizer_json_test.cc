@@ -88,7 +88,8 @@ INSTANTIATE_TEST_SUITE_P(All,
 TEST(StreamDecoder, IdsOfAPaddedHeadStandForNothing) {
   const auto tokenizer = load_tokenizer(goldens() / "gpt2");
   const std::vector<int32_t> ids = tokenizer->encode("Hi there", false);
-  StreamDecoder stream(*tokenizer);
+  // Prompts may hold such ids, too.
+  StreamDecoder stream(*tokenizer, std::vector<int32_t>{tokenizer->vocab_size() + 3, -7});
   std::string text;
   for (const int32_t id : ids) {
     text += stream.push(tokenizer->vocab_size() + 7) + stream.push(-1) + stream.push(id);
