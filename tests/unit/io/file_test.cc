@@ -1,6 +1,7 @@
 #include "io/file.h"
 
 #include "core/error.h"
+#include "unit/temporary_folder.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -11,7 +12,7 @@ namespace tessera::io {
 namespace {
 
 fs::path scratch(const char* name) {
-  const fs::path folder = fs::path(testing::TempDir()) / "tessera_file_test";
+  const fs::path folder = temporary_path("files");
   fs::create_directories(folder);
   return folder / name;
 }

@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "io/image_orientation.h"
 #include "io/json.h"
+#include "unit/temporary_folder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -193,7 +194,7 @@ TEST(Image, DamagedExifIsUpright) {
 }
 
 TEST(Image, PngRoundTripIsExact) {
-  const fs::path folder = fs::path(testing::TempDir()) / "tessera_image_test";
+  const fs::path folder = temporary_path("images");
   for (const int channels : {1, 3, 4}) {
     for (const auto& [width, height] : {std::pair(1, 1), std::pair(7, 300), std::pair(129, 2)}) {
       Image image{width, height, channels, {}};
@@ -216,7 +217,7 @@ TEST(Image, PngRoundTripIsExact) {
 }
 
 TEST(Image, JpegEqualsPillowAtTheSameQuality) {
-  const fs::path path = fs::path(testing::TempDir()) / "tessera_image_test.jpg";
+  const fs::path path = temporary_path("image.jpg");
   const Json cases = read_json(kGoldens / "cases.json");
   for (const Json& one : cases.at("jpeg")) {
     write_jpeg(path, expected_image(one.at("source")), one.at("quality"));

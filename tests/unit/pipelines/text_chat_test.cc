@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "pipelines/complete.h"
 #include "unit/pipelines/any_to_any_folder.h"
+#include "unit/temporary_folder.h"
 
 #include <gtest/gtest.h>
 
@@ -20,7 +21,7 @@ constexpr const char* kNoSystem =
     "[{{ m.role }}] {{ m.content }}{{ eos_token }}{% endfor %}";
 
 io::fs::path chat_folder(const std::string& name, const std::string& source) {
-  const io::fs::path folder = io::fs::path(testing::TempDir()) / ("tessera-chat-" + name);
+  const io::fs::path folder = temporary_path("chat-" + name);
   io::fs::remove_all(folder);
   io::fs::create_directories(folder);
   io::Json tokenizer = byte_tokenizer({"<|im_start|>", "<|im_end|>"});

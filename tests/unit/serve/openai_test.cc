@@ -6,6 +6,7 @@
 #include "serve/media_input.h"
 #include "serve/web_files.h"
 #include "unit/serve/serve_fixture.h"
+#include "unit/temporary_folder.h"
 
 namespace tessera::serve {
 namespace {
@@ -312,7 +313,7 @@ TEST(OpenAi, WrongMessagesAreNamed) {
 }
 
 TEST(OpenAi, FilesAreReadBelowTheirFolderAlone) {
-  const io::fs::path folder = io::fs::path(testing::TempDir()) / "tessera-media-folder";
+  const io::fs::path folder = temporary_path("media");
   io::fs::create_directories(folder / "in");
   const Image image{.width = 1, .height = 1, .channels = 3, .pixels = {1, 2, 3}};
   io::write_png(folder / "in" / "a b.png", image);

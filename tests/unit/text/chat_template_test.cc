@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "io/file.h"
 #include "io/gguf.h"
+#include "unit/temporary_folder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -216,7 +217,7 @@ class Folder : public testing::Test {
     return ChatTemplate::from_folder(folder_).render(request).text;
   }
 
-  path folder_ = path(testing::TempDir()) / "tessera_chat_template_test";
+  path folder_ = temporary_path("chat_template");
 };
 
 TEST_F(Folder, ReadsTheConfigurationAndItsTokens) {

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "io/json.h"
 #include "text/slow_llama.h"
+#include "unit/temporary_folder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -98,7 +99,7 @@ TEST(SlowLlama, NeedsAModel) {
 }
 
 TEST(SlowLlama, RefusesWrongTypes) {
-  const io::fs::path folder = io::fs::path(testing::TempDir()) / "slow_llama_wrong_types";
+  const io::fs::path folder = temporary_path("slow_llama_wrong_types");
   io::fs::create_directories(folder);
   io::fs::copy_file(kGoldens / "char/tokenizer.model", folder / "tokenizer.model",
                     io::fs::copy_options::overwrite_existing);

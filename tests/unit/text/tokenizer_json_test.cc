@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "io/file.h"
 #include "text/tokenizer.h"
+#include "unit/temporary_folder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -232,7 +233,7 @@ TEST(JsonTokenizer, DeepSequencesAreRefused) {
 
 TEST(LoadTokenizer, NamesWhatIsMissing) {
   EXPECT_THROW(load_tokenizer("/no/such/folder"), NotFound);
-  const path folder = path(testing::TempDir()) / "tessera_no_tokenizer";
+  const path folder = temporary_path("no_tokenizer");
   io::fs::create_directories(folder);
   EXPECT_THROW(load_tokenizer(folder), NotFound);
 }

@@ -3,6 +3,7 @@
 
 #include "pipelines/complete.h"
 #include "unit/pipelines/any_to_any_folder.h"
+#include "unit/temporary_folder.h"
 
 #include <gtest/gtest.h>
 
@@ -40,7 +41,7 @@ GenerationRequest ask(std::optional<Modality> to, int64_t most = 0) {
 const auto kGoOn = [] { return true; };
 
 TEST(AnyEngine, ConversesInEveryModality) {
-  const io::fs::path folder = io::fs::path(testing::TempDir()) / "tessera-any-engine";
+  const io::fs::path folder = temporary_path("any-engine");
   write_any_to_any(folder);
   const auto engine = open_engine(folder.string(), "", {});
   EXPECT_EQ(engine->card().id, "tessera-any-engine");
@@ -76,7 +77,7 @@ TEST(AnyEngine, ConversesInEveryModality) {
 }
 
 TEST(AnyEngine, StopsBetweenTokensAndRefusesPrompts) {
-  const io::fs::path folder = io::fs::path(testing::TempDir()) / "tessera-any-engine";
+  const io::fs::path folder = temporary_path("any-engine");
   write_any_to_any(folder);
   const auto engine = open_engine(folder.string(), "mine", {});
   EXPECT_EQ(engine->card().id, "mine");
@@ -93,7 +94,7 @@ TEST(AnyEngine, StopsBetweenTokensAndRefusesPrompts) {
 }
 
 TEST(TextEngine, ContinuesTextAndIds) {
-  const io::fs::path folder = io::fs::path(testing::TempDir()) / "tessera-text-engine";
+  const io::fs::path folder = temporary_path("text-engine");
   write_bundled(folder, "LlamaForCausalLM",
                 {{"vocab_size", 259},
                  {"hidden_size", 32},
@@ -153,7 +154,7 @@ constexpr const char* kTemplate =
 
 // A reference model with a tokenizer of bytes, of which it has ids enough for ASCII.
 std::string golden(const std::string& name, bool chat = true) {
-  const io::fs::path folder = io::fs::path(testing::TempDir()) / ("tessera-served-" + name);
+  const io::fs::path folder = temporary_path("served-" + name);
   io::fs::remove_all(folder);
   io::fs::copy(io::fs::path(TESSERA_GOLDENS) / "llama" / name, folder);
   io::write_file(folder / "tokenizer.json", byte_tokenizer({}).dump());
