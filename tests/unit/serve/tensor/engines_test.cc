@@ -41,7 +41,7 @@ GenerationRequest ask(std::optional<Modality> to, int64_t most = 0) {
 const auto kGoOn = [] { return true; };
 
 TEST(AnyEngine, ConversesInEveryModality) {
-  const io::fs::path folder = temporary_path("any-engine");
+  const io::fs::path folder = temporary_path("tessera-any-engine");
   write_any_to_any(folder);
   const auto engine = open_engine(folder.string(), "", {});
   EXPECT_EQ(engine->card().id, "tessera-any-engine");
@@ -77,7 +77,7 @@ TEST(AnyEngine, ConversesInEveryModality) {
 }
 
 TEST(AnyEngine, StopsBetweenTokensAndRefusesPrompts) {
-  const io::fs::path folder = temporary_path("any-engine");
+  const io::fs::path folder = temporary_path("tessera-any-engine");
   write_any_to_any(folder);
   const auto engine = open_engine(folder.string(), "mine", {});
   EXPECT_EQ(engine->card().id, "mine");
