@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 
 namespace tessera::world {
 
@@ -174,7 +175,7 @@ class Maker {
                                         "{} Take the voice that you hear."};
       turn().instruction = fmt::format(fmt::runtime(pick(rng_, kForms)), turn().instruction);
     }
-    turn().inputs.push_back(TextPart{speech.text});
+    turn().inputs.emplace_back(TextPart{speech.text});
     turn().outputs = {std::move(speech)};
   }
 
@@ -406,8 +407,11 @@ Item make_foreign_item(Modality from, uint64_t index, uint64_t seed, Split split
   } else if (chance(rng, 0.5)) {
     turn.inputs = {RecordingPart{.file = {}, .clip = rng.next() >> 1, .seed = rng.next()}};
   } else {
-    const std::string& said = pick(rng, outside_prompts(split));
-    turn.inputs = {SpeechPart{draw_voice(rng, {}), spoken(said)}};
+    std::string said;
+    do {  // some prompts are signs alone, which no voice can say
+      said = spoken(pick(rng, outside_prompts(split)));
+    } while (!std::ranges::any_of(said, [](unsigned char c) { return std::isalnum(c) != 0; }));
+    turn.inputs = {SpeechPart{draw_voice(rng, {}), std::move(said)}};
   }
   turn.outputs = {TextPart{outside_reply(rng, Wanted::kText, "")}};
   item.turns = {std::move(turn)};
