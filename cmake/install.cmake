@@ -1,8 +1,6 @@
 # What `make install` copies. libtessera.so and libtorch lie in one folder and find each other there ($ORIGIN).
-if(TARGET tessera_program)
-  install(TARGETS tessera_program RUNTIME DESTINATION bin)
-endif()
 if(TESSERA_TENSOR)
+  install(TARGETS tessera_program RUNTIME DESTINATION bin)
   install(TARGETS libtessera LIBRARY DESTINATION lib/tessera)
   install(DIRECTORY ${CMAKE_SOURCE_DIR}/include/tessera DESTINATION include)
   install(FILES ${CMAKE_SOURCE_DIR}/examples/generate.cc DESTINATION share/tessera/examples)

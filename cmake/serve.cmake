@@ -11,4 +11,6 @@ add_library(tessera_serve STATIC ${serve_sources} ${web_source})
 target_link_libraries(tessera_serve PUBLIC tessera_text Threads::Threads PRIVATE Boost::headers)
 target_compile_definitions(tessera_serve PRIVATE BOOST_ERROR_CODE_HEADER_ONLY BOOST_ASIO_NO_DEPRECATED
   TESSERA_VERSION="${PROJECT_VERSION}")
+# Boost's templates under the sanitizers: half the time of compiling.
+target_compile_options(tessera_serve PRIVATE $<$<BOOL:${TESSERA_SANITIZE}>:-O0>)
 tessera_precompile(tessera_serve)

@@ -59,6 +59,9 @@ struct ConverseOptions : CommonOptions {
   int64_t batch = 1;                              // prompts answered at once
   std::vector<std::string> images, audio, music;  // files that go before every prompt
   std::string voice;                              // recording of the voice that is to speak
+  bool mic = false;                               // the user speaks
+  bool play = false;                              // sound of replies is played
+  std::string mic_device, play_device;            // empty: the default; see io/sound_device.h
   std::string system;                             // what the system says first
   std::string to;              // "text", "image", "speech", "music"; empty: the model decides
   std::string out = "out";     // folder of pictures and sound

@@ -194,6 +194,22 @@ void add_converse_media(CLI::App* command, ConverseOptions& options) {
   command->add_option("--music", options.music, "music to go before the prompt; may repeat")
       ->allow_extra_args(false);
   command->add_option("--voice", options.voice, "recording of the voice that is to speak");
+  command->add_flag("--mic", options.mic,
+                    "speak: Enter begins and ends a message, or the speech before the prompt");
+  command->add_flag("--play", options.play, "play speech and music as they are made");
+  for (auto& [name, device, flag] :
+       {std::tuple("--mic-device", &options.mic_device, &options.mic),
+        std::tuple("--play-device", &options.play_device, &options.play)}) {
+    command
+        ->add_option_function<std::string>(
+            name,
+            [device = device, flag = flag](const std::string& value) {
+              *device = value;
+              *flag = true;
+            },
+            "sound device, as FFmpeg names it: alsa:hw:1, pulse, … (default: the system's)")
+        ->type_name("KIND:ADDRESS");
+  }
   command->add_option("--to", options.to, "what the reply must hold (default: the model decides)")
       ->check(CLI::IsMember({"text", "image", "speech", "music"}));
   command->add_option("-o,--out", options.out, "folder for pictures and sound of replies")
@@ -241,6 +257,7 @@ void add_converse(CLI::App& app, Options& o) {
       "  tessera converse \"draw two red circles\" --to image\n"
       "  tessera converse \"what is this?\" --image photo.jpg --json\n"
       "  tessera converse \"answer aloud\" --audio question.mp3 --to speech\n"
+      "  tessera converse --mic --play --to speech\n"
       "  tessera converse --prompts prompts.txt --batch 16 --to music --out tunes\n"
       "  tessera converse -m models/llama-chat.gguf \"Why is the sky blue?\"");
   command->final_callback([&o] {

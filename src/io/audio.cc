@@ -60,12 +60,17 @@ AudioReader::AudioReader(std::unique_ptr<ByteSource> source) : name_(source->nam
     // MP4 keeps its index where it likes, often at the end.
     source = ByteSource::to_file(*source);
   }
-  decoder_ = std::make_unique<FfmpegDecoder>(std::move(source));
-  info_ = {decoder_->sample_rate(), decoder_->channels(), decoder_->seconds(), decoder_->format()};
+  *this = AudioReader(std::make_unique<FfmpegDecoder>(std::move(source)));
 }
+
+AudioReader::AudioReader(std::unique_ptr<FfmpegDecoder> decoder)
+    : name_(decoder->name()),
+      info_{decoder->sample_rate(), decoder->channels(), decoder->seconds(), decoder->format()},
+      decoder_(std::move(decoder)) {}
 
 AudioReader::~AudioReader() = default;
 AudioReader::AudioReader(AudioReader&&) noexcept = default;
+AudioReader& AudioReader::operator=(AudioReader&&) noexcept = default;
 
 size_t AudioReader::read(std::span<float> block) {
   return wav_ != nullptr ? wav_->read(block) : decoder_->read(block);

@@ -36,8 +36,10 @@ class AudioReader {
   /// "-" is stdin. Throws NotFound, Io, CorruptFile, or Unsupported (no FFmpeg, no sound track).
   explicit AudioReader(const std::string& path);
   explicit AudioReader(std::unique_ptr<ByteSource> source);
+  explicit AudioReader(std::unique_ptr<FfmpegDecoder> decoder);
   ~AudioReader();
   AudioReader(AudioReader&&) noexcept;
+  AudioReader& operator=(AudioReader&&) noexcept;
 
   const AudioInfo& info() const { return info_; }
   const std::string& name() const { return name_; }

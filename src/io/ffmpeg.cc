@@ -104,7 +104,8 @@ void check_allocated(const void* pointer) {
   TESSERA_CHECK(pointer != nullptr, OutOfMemory, "FFmpeg could not allocate memory; free some");
 }
 
-FfmpegInput::FfmpegInput(std::unique_ptr<ByteSource> source) : source_(std::move(source)) {
+FfmpegInput::FfmpegInput(std::unique_ptr<ByteSource> source)
+    : name_(source->name()), source_(std::move(source)) {
   const Ffmpeg& av = ffmpeg();
   auto* buffer = static_cast<unsigned char*>(av.av_malloc(kStreamBuffer));
   check_allocated(buffer);
@@ -131,6 +132,22 @@ FfmpegInput::FfmpegInput(std::unique_ptr<ByteSource> source) : source_(std::move
     throw CorruptFile("{}: {}; expected sound or video in a format that FFmpeg reads{}", name(),
                       ffmpeg_error(code),
                       source_->seekable() ? "" : " from a pipe (some need a file: give its path)");
+  }
+}
+
+FfmpegInput::FfmpegInput(const std::string& kind, const std::string& address)
+    : name_(kind + ":" + address) {
+  const Ffmpeg& av = ffmpeg();
+  const AVInputFormat* format = av.av_find_input_format(kind.c_str());
+  TESSERA_CHECK(format != nullptr, Unsupported,
+                "{}: this FFmpeg has no such device; try alsa or pulse", kind);
+  int code = av.avformat_open_input(&context_, address.c_str(), format, nullptr);
+  if (code >= 0) {
+    code = av.avformat_find_stream_info(context_, nullptr);
+  }
+  if (code < 0) {
+    close();
+    throw Io("{}: the device cannot be opened: {}", name_, ffmpeg_error(code));
   }
 }
 

@@ -35,6 +35,7 @@ namespace tessera::io {
 #define TESSERA_AVCODEC_FUNCTIONS(X) \
   X(avcodec_version)                 \
   X(av_packet_alloc)                 \
+  X(av_new_packet)                   \
   X(av_packet_free)                  \
   X(av_packet_get_side_data)         \
   X(av_packet_rescale_ts)            \
@@ -53,8 +54,10 @@ namespace tessera::io {
 #define TESSERA_AVFORMAT_FUNCTIONS(X) \
   X(avformat_version)                 \
   X(av_find_best_stream)              \
+  X(av_find_input_format)             \
   X(av_interleaved_write_frame)       \
   X(av_read_frame)                    \
+  X(av_write_frame)                   \
   X(av_write_trailer)                 \
   X(avformat_alloc_context)           \
   X(avformat_alloc_output_context2)   \
@@ -107,6 +110,8 @@ class FfmpegInput {
  public:
   /// Probes the content and finds its streams. Throws CorruptFile or Unsupported.
   explicit FfmpegInput(std::unique_ptr<ByteSource> source);
+  /// A device of libavdevice, which must be registered. Throws Unsupported or Io.
+  FfmpegInput(const std::string& kind, const std::string& address);
   ~FfmpegInput();
   FfmpegInput(const FfmpegInput&) = delete;
   FfmpegInput& operator=(const FfmpegInput&) = delete;
@@ -115,7 +120,7 @@ class FfmpegInput {
   const AVStream* stream(int index) const { return context_->streams[index]; }
   /// True for MP4, M4A, QuickTime and their kin.
   bool is_mp4() const;
-  const std::string& name() const { return source_->name(); }
+  const std::string& name() const { return name_; }
   /// Next packet of any stream; false at the end (an error of the container ends it too, with a
   /// warning). Throws Io when the source did.
   bool read(AVPacket* packet);
@@ -128,7 +133,8 @@ class FfmpegInput {
   void rethrow();
   void close();
 
-  std::unique_ptr<ByteSource> source_;
+  std::string name_;
+  std::unique_ptr<ByteSource> source_;  // null for devices
   AVIOContext* stream_ = nullptr;
   AVFormatContext* context_ = nullptr;
   bool ended_early_ = false;

@@ -90,7 +90,7 @@ std::vector<float> adapt_channels(std::span<const float> in, size_t from, size_t
 }  // namespace
 
 struct FfmpegDecoder::Impl {
-  explicit Impl(std::unique_ptr<ByteSource> source) : input(std::move(source)) {}
+  explicit Impl(std::unique_ptr<FfmpegInput> from) : owned(std::move(from)), input(*owned) {}
 
   void open();
   bool decode();
@@ -100,7 +100,8 @@ struct FfmpegDecoder::Impl {
   void take(const AVFrame& decoded);
   void deliver(std::span<const float> samples);
 
-  FfmpegInput input;
+  std::unique_ptr<FfmpegInput> owned;
+  FfmpegInput& input;
   CodecPtr codec;
   PacketPtr packet;
   FramePtr frame;
@@ -284,7 +285,10 @@ void FfmpegDecoder::Impl::deliver(std::span<const float> samples) {
 }
 
 FfmpegDecoder::FfmpegDecoder(std::unique_ptr<ByteSource> source)
-    : impl_(std::make_unique<Impl>(std::move(source))) {
+    : FfmpegDecoder(std::make_unique<FfmpegInput>(std::move(source))) {}
+
+FfmpegDecoder::FfmpegDecoder(std::unique_ptr<FfmpegInput> input)
+    : impl_(std::make_unique<Impl>(std::move(input))) {
   impl_->open();
 }
 
@@ -308,6 +312,10 @@ std::optional<double> FfmpegDecoder::seconds() const {
     return static_cast<double>(container->duration) / AV_TIME_BASE;
   }
   return std::nullopt;
+}
+
+const std::string& FfmpegDecoder::name() const {
+  return impl_->input.name();
 }
 
 std::string FfmpegDecoder::format() const {

@@ -12,6 +12,8 @@
 
 namespace tessera::io {
 
+class FfmpegInput;
+
 /// The best sound track of any file that FFmpeg reads, as floats at its own rate and channels.
 /// Damaged packets are left out and counted in one warning. Should rate or channels change on the
 /// way (chained streams), what follows is converted to what the first frame had.
@@ -19,8 +21,10 @@ class FfmpegDecoder {
  public:
   /// Decodes the first frame. Throws Unsupported (no FFmpeg, no sound, no decoder) or CorruptFile.
   explicit FfmpegDecoder(std::unique_ptr<ByteSource> source);
+  explicit FfmpegDecoder(std::unique_ptr<FfmpegInput> input);
   ~FfmpegDecoder();
 
+  const std::string& name() const;
   int sample_rate() const;
   int channels() const;
   /// Length as the container tells it: an estimate.

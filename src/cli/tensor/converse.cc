@@ -57,10 +57,10 @@ std::unique_ptr<pipelines::Talker> open_talker(const ConverseOptions& options,
     return std::make_unique<pipelines::AnyToAny>(options.model, load);
   }
   TESSERA_CHECK(options.images.empty() && options.audio.empty() && options.music.empty() &&
-                    options.voice.empty(),
+                    options.voice.empty() && !options.mic && !options.play,
                 InvalidArgument,
-                "{}: this model takes text alone, no --image, --audio, --music "
-                "or --voice",
+                "{}: this model takes text alone, no --image, --audio, --music, --voice, --mic "
+                "or --play",
                 folder.string());
   return std::make_unique<pipelines::TextChat>(options.model, load, options.batch);
 }
@@ -115,12 +115,20 @@ int run_converse(const ConverseOptions& options) {
       voice = read_media(Modality::kSpeech, options.voice);
     }
     const std::unique_ptr<pipelines::Talker> model = open_talker(options, load);
-    ReplyOutput output(options.out, options.json);
+    std::unique_ptr<SoundPlayer> player;
+    if (options.play) {
+      player = std::make_unique<SoundPlayer>(options.play_device);
+    }
+    ReplyOutput output(options.out, options.json, player.get());
     if (prompts.empty()) {
-      Repl(*model, output, reply_options(options), std::move(media), std::move(voice),
-           system_message(options))
-          .run();
+      Repl repl(*model, output, reply_options(options), std::move(media), std::move(voice),
+                system_message(options));
+      repl.set_microphone(options.mic_device, options.mic);
+      repl.run();
       return;
+    }
+    if (options.mic) {
+      media.push_back(record_message(options.mic_device));
     }
     if (voice.has_value()) {
       media.insert(media.begin(), std::move(*voice));

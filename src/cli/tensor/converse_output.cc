@@ -43,7 +43,11 @@ pipelines::ConverseEvents ReplyOutput::stream() {
     events.on_part = [this](size_t, const Part& part) { show_media(part); };
   }
   // Sound is decoded as it comes, so that the time of the first chunk is told.
-  events.on_audio = [](size_t, Modality, const Audio&) {};
+  events.on_audio = [this](size_t, Modality, const Audio& chunk) {
+    if (player_ != nullptr) {
+      player_->push(chunk);
+    }
+  };
   events.on_forget = [](size_t, size_t turns) {
     log::warning("the oldest {} messages no longer fit into the model's context", turns);
   };
@@ -54,12 +58,13 @@ pipelines::ConverseEvents ReplyOutput::stream() {
 void ReplyOutput::end(std::string_view prompt, const pipelines::Reply& reply) {
   if (json_) {
     put(to_json(prompt, reply).dump(-1, ' ', false, io::Json::error_handler_t::replace) + "\n");
-    return;
-  }
-  if (line_open_ || reply.message.parts.empty()) {
+  } else if (line_open_ || reply.message.parts.empty()) {
     put("\n");
   }
   line_open_ = false;
+  if (player_ != nullptr) {
+    player_->wait();
+  }
   log::debug("{} prompt tokens in {:.3f} s, {} tokens in {:.3f} s, ended by {}",
              reply.prompt_tokens, reply.prefill_seconds, reply.new_tokens, reply.decode_seconds,
              reply.reason);
@@ -71,6 +76,12 @@ void ReplyOutput::whole(std::string_view prompt, const pipelines::Reply& reply) 
       show_text(*text);
     } else {
       show_media(part);
+    }
+  }
+  for (const Part& part : reply.message.parts) {
+    const auto* sound = std::get_if<Audio>(&part.content);
+    if (sound != nullptr && player_ != nullptr) {
+      player_->push(*sound);
     }
   }
   end(prompt, reply);

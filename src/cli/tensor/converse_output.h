@@ -1,6 +1,7 @@
 // What `tessera converse` writes: streamed text, media files, JSON.
 #pragma once
 
+#include "cli/tensor/sound.h"
 #include "pipelines/converse.h"
 
 #include <string>
@@ -15,7 +16,9 @@ void put(std::string_view text);
 /// Replies to stdout, their media to files.
 class ReplyOutput {
  public:
-  ReplyOutput(io::fs::path folder, bool json) : folder_(std::move(folder)), json_(json) {}
+  /// `player`: hears the sound of replies; may be null.
+  ReplyOutput(io::fs::path folder, bool json, SoundPlayer* player = nullptr)
+      : folder_(std::move(folder)), json_(json), player_(player) {}
 
   /// Tells one reply while it is made (nothing but warnings with JSON); Ctrl-C stops it where a
   /// StopSignal lives. Follow it by end().
@@ -33,6 +36,7 @@ class ReplyOutput {
 
   io::fs::path folder_;
   bool json_;
+  SoundPlayer* player_;
   int number_ = 0;          // of the newest file
   bool line_open_ = false;  // text stands in the line
 };

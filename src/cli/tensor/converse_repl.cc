@@ -22,9 +22,10 @@ constexpr const char* kMediaCommands =
     "/image FILE    a picture for the next message\n"
     "/audio FILE    speech for the next message\n"
     "/music FILE    music for the next message\n"
+    "/record        speech for the next message from the microphone; Enter ends it\n"
     "/voice FILE    a recording of the voice that is to speak; without FILE none\n"
     "/to WHAT       what replies must hold: text, image, speech, music or auto\n"
-    "An empty line sends waiting media alone.\n";
+    "An empty line sends waiting media alone; with --mic it records a message.\n";
 constexpr const char* kCommands =
     "/seed N        seed of the next reply\n"
     "/save FILE     the conversation as a line of JSON, or as a page when FILE ends in .html\n"
@@ -104,6 +105,9 @@ void Repl::run() {
 // False: leave.
 bool Repl::obey(std::string_view line) {
   if (!line.starts_with('/')) {
+    if (line.empty() && pending_.empty() && mic_) {
+      record();
+    }
     if (!line.empty() || !pending_.empty()) {
       answer(std::string(line));
     }
@@ -129,6 +133,9 @@ void Repl::command(std::string_view name, const std::string& argument) {
                               : name == "/audio" ? Modality::kSpeech
                                                  : Modality::kMusic;
     pending_.push_back(read_media(modality, argument));
+  } else if (name == "/record") {
+    TESSERA_CHECK(media_ != nullptr, InvalidArgument, "this model takes text alone");
+    record();
   } else if (name == "/voice") {
     TESSERA_CHECK(media_ != nullptr, InvalidArgument, "this model makes no speech");
     voice_ =
@@ -149,6 +156,10 @@ void Repl::command(std::string_view name, const std::string& argument) {
   } else {
     throw InvalidArgument("{} is no command; /help lists them", name);
   }
+}
+
+void Repl::record() {
+  pending_.push_back(record_message(mic_device_));
 }
 
 void Repl::answer(const std::string& text) {

@@ -33,6 +33,11 @@ class Repl {
         begin_(std::move(talk)),
         talk_(begin_) {}
 
+  /// With `always`, an empty line records the next message.
+  void set_microphone(std::string device, bool always) {
+    mic_device_ = std::move(device);
+    mic_ = always;
+  }
   /// Reads stdin to its end or /quit. In a terminal an error is told and the conversation goes on;
   /// otherwise it leaves here.
   void run();
@@ -40,6 +45,7 @@ class Repl {
  private:
   bool obey(std::string_view line);
   void command(std::string_view name, const std::string& argument);
+  void record();
   void answer(const std::string& text);
   void help() const;
   void save(const std::string& path) const;
@@ -53,6 +59,8 @@ class Repl {
   const std::vector<Message> begin_;
   std::vector<Message> talk_;
   uint64_t turn_ = 0;
+  std::string mic_device_;
+  bool mic_ = false;
 };
 
 }  // namespace tessera::cli
