@@ -33,7 +33,7 @@ foreach(room ops nn models pipelines train compress serve/tensor cli/tensor)
 endforeach()
 list(FILTER tensor_sources EXCLUDE REGEX "src/train/world/|/cuda/|src/models/(catalog|gguf).cc|src/cli/tensor/library.cc")
 add_library(tessera_tensor STATIC ${tensor_sources})
-target_link_libraries(tessera_tensor PUBLIC tessera_catalog tessera_world tessera_serve tessera_text tessera_torch PkgConfig::YAML)
+target_link_libraries(tessera_tensor PUBLIC tessera_catalog tessera_world tessera_serve tessera_text tessera_torch PkgConfig::YAML edit)
 target_precompile_headers(tessera_tensor PRIVATE <torch/nn/module.h>)
 
 # CPU kernels: one object file an instruction set, chosen once at start-up (ops/cpu/dispatch.cc).

@@ -14,7 +14,7 @@ log=$here/../build/setup.log
 
 build_packages="g++ cmake ninja-build ccache pkg-config libfmt-dev nlohmann-json3-dev libcli11-dev libyaml-cpp-dev
   libpcre2-dev libutf8proc-dev zlib1g-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libavformat-dev libavcodec-dev libavutil-dev
-  libswresample-dev libavdevice-dev libboost1.81-dev"
+  libswresample-dev libavdevice-dev libedit-dev libboost1.81-dev"
 fetch_packages="ca-certificates python3 python3-pip"
 
 die() { echo "set-up: $*" >&2; exit 1; }

@@ -1,5 +1,6 @@
 #include "cli/tensor/converse_repl.h"
 
+#include "cli/tensor/line_editor.h"
 #include "core/error.h"
 #include "core/strings.h"
 #include "io/audio.h"
@@ -8,12 +9,9 @@
 #include "pipelines/transcript.h"
 #include "train/stop_signal.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
-#include <iostream>
 
 namespace tessera::cli {
 namespace {
@@ -32,6 +30,18 @@ constexpr const char* kCommands =
     "/clear         start anew\n"
     "/help          this list\n"
     "/quit          leave (so does the end of input)\n";
+
+// The words that the lists above begin their lines with.
+std::vector<std::string> command_names(bool media) {
+  std::vector<std::string> names;
+  for (const std::string& line :
+       split(std::string(media ? kMediaCommands : "") + kCommands, '\n')) {
+    if (line.starts_with('/')) {
+      names.push_back(line.substr(0, line.find(' ')));
+    }
+  }
+  return names;
+}
 
 // {"messages": [{"role", "content"}, …]}
 io::Json text_line(const std::vector<Message>& talk) {
@@ -77,24 +87,17 @@ std::optional<Modality> parse_modality(std::string_view name) {
 }
 
 void Repl::run() {
-  const bool terminal = ::isatty(STDIN_FILENO) != 0;
-  if (terminal) {
-    std::fputs("/help tells what can be said, /quit leaves\n", stderr);
+  LineEditor editor(command_names(media_ != nullptr));
+  if (editor.terminal()) {
+    std::fputs("/help tells what can be said, Tab completes, /quit leaves\n", stderr);
   }
-  while (true) {
-    if (terminal) {
-      std::fputs("> ", stderr);
-    }
-    std::string line;
-    if (!std::getline(std::cin, line)) {
-      break;
-    }
+  while (const std::optional<std::string> line = editor.read("> ")) {
     try {
-      if (!obey(trim(line))) {
+      if (!obey(trim(*line))) {
         break;
       }
     } catch (const Error& error) {
-      if (!terminal) {
+      if (!editor.terminal()) {
         throw;
       }
       std::fprintf(stderr, "error: %s\n", error.what());

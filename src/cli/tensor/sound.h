@@ -12,9 +12,9 @@
 
 namespace tessera::cli {
 
-/// A speech part: mono sound from the microphone until Enter is pressed (in a terminal), Ctrl-C, ten minutes, or
-/// the end of the device. `device`: see io/sound_device.h. Throws InvalidArgument when nothing was
-/// heard, and what io::open_microphone does.
+/// A speech part: mono sound from the microphone until Enter is pressed (in a terminal), Ctrl-C,
+/// ten minutes, or the end of the device. `device`: see io/sound_device.h. Throws InvalidArgument
+/// when nothing was heard, and what io::open_microphone does.
 Part record_message(const std::string& device);
 
 /// Plays chunks of sound while others are made.
