@@ -4,6 +4,7 @@
 #include "pipelines/chat_format.h"
 
 #include "core/error.h"
+#include "io/json_text.h"
 
 #include <algorithm>
 

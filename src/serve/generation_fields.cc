@@ -2,6 +2,8 @@
 // nothing: clients send their defaults.
 #include "serve/generation_fields.h"
 
+#include "io/json_text.h"
+
 #include <fmt/format.h>
 
 #include <charconv>

@@ -2,6 +2,7 @@
 // goes elsewhere: system words before the user's. Every error names its field.
 #include "serve/message_reader.h"
 
+#include "io/json_text.h"
 #include "serve/generation_fields.h"
 
 #include <fmt/format.h>

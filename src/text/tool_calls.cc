@@ -4,7 +4,7 @@
 #include "text/tool_calls.h"
 
 #include "core/error.h"
-#include "io/json.h"
+#include "io/json_text.h"
 
 #include <algorithm>
 #include <array>
