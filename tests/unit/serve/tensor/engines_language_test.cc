@@ -12,8 +12,8 @@ constexpr const char* kToolTemplate =
     "{{ bos_token }}{% if tools %}{% for t in tools %}{{ t | tojson }}\n{% endfor %}"
     "Write <tool_call>.\n{% endif %}{% for m in messages %}{{ m.role }}: {{ m.content }}"
     "{% for c in m.tool_calls %}<{{ c.id }} {{ c.function.name }}"
-    "{% for k, v in c.function.arguments.items() %} {{ k }}={{ v }}{% endfor %}>{% endfor %}\n"
-    "{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
+    "{% for k, v in c.function.arguments.items() %} {{ k }}={{ v }}{% endfor %}>{% endfor %}"
+    "{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
 
 std::string with_tools() {
   const std::string folder = golden("plain");
