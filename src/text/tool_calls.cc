@@ -115,9 +115,11 @@ std::optional<ToolSyntax> tool_syntax_of(std::string_view chat_template) {
   if (!holds(chat_template, "tools")) {
     return std::nullopt;
   }
-  // Qwen3-Coder writes <function=…> in its tags, newer Mistral models name[ARGS]{…}.
-  if (holds(chat_template, "<function=") || holds(chat_template, "[ARGS]")) {
-    return std::nullopt;
+  // Qwen3-Coder and GLM write XML in these tags, newer Mistral models name[ARGS]{…}.
+  for (const std::string_view other : {"<function=", "<arg_key>", "[ARGS]"}) {
+    if (holds(chat_template, other)) {
+      return std::nullopt;
+    }
   }
   if (holds(chat_template, kHermesOpen)) {
     return ToolSyntax::kHermes;
@@ -125,8 +127,8 @@ std::optional<ToolSyntax> tool_syntax_of(std::string_view chat_template) {
   if (holds(chat_template, kMistralOpen)) {
     return ToolSyntax::kMistral;
   }
-  const bool llama = holds(chat_template, kLlamaTag) ||
-                     (holds(chat_template, "\"name\"") && holds(chat_template, "\"parameters\""));
+  const bool llama = holds(chat_template, kLlamaTag) || (holds(chat_template, "{\"name\": ") &&
+                                                         holds(chat_template, "\"parameters\": "));
   return llama ? std::optional(ToolSyntax::kLlama) : std::nullopt;
 }
 

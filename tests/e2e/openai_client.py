@@ -23,7 +23,7 @@ TEMPLATE = """{{ bos_token }}{% if tools %}{% for t in tools %}{{ t | tojson }}
 
 TOOL = {"type": "function", "function": {
     "name": "get_weather", "description": "The weather of a town.",
-    "parameters": {"type": "object", "properties": {"town": {"enum": ["Oslo", "Rome"]}, "days": {"type": "integer", "maximum": 9}},
+    "parameters": {"type": "object", "properties": {"town": {"enum": ["Oslo", "Rome"]}, "days": {"type": "integer", "minimum": 0, "maximum": 9}},
                    "required": ["town", "days"], "additionalProperties": False}}}
 
 
@@ -53,7 +53,7 @@ def text_model(folder):
 
 
 def check_language_model(client):
-    ask = {"model": client.models.list().data[0].id, "messages": [{"role": "user", "content": "Hi"}], "seed": 4, "max_tokens": 60}
+    ask = {"model": client.models.list().data[0].id, "messages": [{"role": "user", "content": "Hi"}], "seed": 4, "max_tokens": 200}
     create = client.chat.completions.create
     spoken = create(**ask, logprobs=True, top_logprobs=2, presence_penalty=0.5, frequency_penalty=0.5, logit_bias={"40": -100})
     tokens = spoken.choices[0].logprobs.content
@@ -89,7 +89,7 @@ def check_language_model(client):
     check(follow.choices[0].finish_reason in ("stop", "length"), "the result goes back")
     whole = client.completions.create(model=ask["model"], prompt="Once", max_tokens=5, logprobs=2, seed=1).choices[0].logprobs
     check(len(whole.tokens) == len(whole.token_logprobs) == len(whole.text_offset) > 0, "logprobs of completions")
-    for wrong in ({"logit_bias": {"9999": 1}}, {"top_logprobs": 21, "logprobs": True}, {"extra_body": {"grammar": "root ::="}},
+    for wrong in ({"logit_bias": {"9999": 1}}, {"top_logprobs": 21, "logprobs": True}, {"extra_body": {"grammar": "root ::= other"}},
                   {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "other"}}}):
         try:
             create(**ask, **wrong)
