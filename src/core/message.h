@@ -26,11 +26,21 @@ struct Part {
   static Part text(std::string content) { return {Modality::kText, std::move(content), {}}; }
 };
 
-enum class Role { kSystem, kUser, kAssistant };
+enum class Role { kSystem, kUser, kAssistant, kTool };
+
+/// A function that the assistant asks to be called.
+struct ToolCall {
+  std::string id;  // by which the result names it; may be empty
+  std::string name;
+  std::string arguments;  // a JSON object
+};
 
 struct Message {
   Role role = Role::kUser;
   std::vector<Part> parts;
+  std::vector<ToolCall> calls = {};  // kAssistant
+  std::string call_id = {};          // kTool: of the call whose result this is
+  std::string name = {};             // kTool: the function, where it is known
 };
 
 }  // namespace tessera

@@ -12,6 +12,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace tessera::nn {
 
@@ -227,6 +228,9 @@ std::vector<Engine::Piece> Engine::schedule() {
       break;  // it waits until others leave
     }
     spend(before);
+    if (const auto tell = std::exchange(row.request.on_start, {})) {  // not again when it was sent
+      tell(found);                                                    // back
+    }
     rows_.push_back(std::move(queue_.front()));
     queue_.erase(queue_.begin());
     const std::lock_guard lock(mutex_);

@@ -21,6 +21,9 @@ struct EngineRequest {
   GenerationOptions options;  // max_new_tokens is the limit; draws come from stream 0 of the seed
   /// Called with each new id by the thread that steps; false stops the request.
   std::function<bool(int64_t id)> on_token = {};
+  /// Called once, by the same thread, when the request gets its place, with the number of its
+  /// prompt's tokens that the cache held already.
+  std::function<void(int64_t cached)> on_start = {};
   /// Called once, by the same thread, when the request is over.
   std::function<void(Finish finish)> on_finish = {};
   /// Called once in place of on_finish, by the same thread, when this request alone fails: its

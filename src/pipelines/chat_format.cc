@@ -4,6 +4,7 @@
 #include "pipelines/chat_format.h"
 
 #include "core/error.h"
+#include "io/json_text.h"
 
 #include <algorithm>
 
@@ -14,12 +15,13 @@ using Json = io::OrderedJson;
 
 constexpr const char* kProbe = "tessera probes";
 
-Json message_json(const char* role, std::string content) {
+Json plain_message(const char* role, std::string content) {
   return {{"role", role}, {"content", std::move(content)}};
 }
 
 const char* role_name(Role role) {
-  return role == Role::kSystem ? "system" : role == Role::kUser ? "user" : "assistant";
+  constexpr const char* kNames[] = {"system", "user", "assistant", "tool"};
+  return kNames[static_cast<int>(role)];
 }
 
 std::string text_of(const Message& message) {
@@ -35,6 +37,17 @@ std::string text_of(const Message& message) {
   return text;
 }
 
+std::string render(const text::ChatTemplate& chat,
+                   const Json& messages,
+                   bool ask,
+                   Json tools = nullptr) {
+  text::ChatRequest request;
+  request.messages = messages;
+  request.tools = std::move(tools);
+  request.add_generation_prompt = ask;
+  return chat.render(request).text;
+}
+
 }  // namespace
 
 std::unique_ptr<ChatFormat> ChatFormat::open(const io::fs::path& model,
@@ -48,12 +61,30 @@ std::unique_ptr<ChatFormat> ChatFormat::open(const io::fs::path& model,
 ChatFormat::ChatFormat(text::ChatTemplate chat, const text::Tokenizer& tokenizer)
     : chat_(std::move(chat)), tokenizer_(tokenizer) {
   try {
-    const Json messages = {message_json("system", kProbe), message_json("user", "Hello")};
-    takes_system_ = render(messages, true).find(kProbe) != std::string::npos;
+    const Json messages = {plain_message("system", kProbe), plain_message("user", "Hello")};
+    takes_system_ = render(chat_, messages, true).find(kProbe) != std::string::npos;
   } catch (const InvalidArgument&) {  // some raise an exception, Gemma's for one
     takes_system_ = false;
   }
   find_end_ids();
+  find_tools();
+}
+
+void ChatFormat::find_tools() {
+  const std::vector<std::string> names = chat_.names();
+  const bool own = std::find(names.begin(), names.end(), "tool_use") != names.end();
+  const bool any = own || std::find(names.begin(), names.end(), "default") != names.end();
+  if (any) {
+    tool_syntax_ = text::tool_syntax_of(chat_.source(own ? "tool_use" : "default"));
+  }
+  if (tool_syntax_.has_value()) {
+    for (const std::string_view mark : text::call_marks(*tool_syntax_)) {
+      const std::optional<int32_t> id = tokenizer_.token_to_id(mark);
+      if (id.has_value() && tokenizer_.is_special(*id)) {
+        call_ids_.push_back(*id);
+      }
+    }
+  }
 }
 
 void ChatFormat::find_end_ids() {
@@ -69,7 +100,8 @@ void ChatFormat::find_end_ids() {
   }
   std::string after;
   try {
-    after = render({message_json("user", "Hello"), message_json("assistant", kProbe)}, false);
+    after =
+        render(chat_, {plain_message("user", "Hello"), plain_message("assistant", kProbe)}, false);
   } catch (const InvalidArgument&) {
     return;
   }
@@ -90,32 +122,74 @@ void ChatFormat::find_end_ids() {
   }
 }
 
-std::string ChatFormat::render(const Json& messages, bool ask) const {
-  text::ChatRequest request;
-  request.messages = messages;
-  request.add_generation_prompt = ask;
-  return chat_.render(request).text;
+// Mistral's templates take ids of nine letters and digits alone.
+std::string ChatFormat::call_id(const std::string& id) const {
+  if (tool_syntax_ != text::ToolSyntax::kMistral) {
+    return id;
+  }
+  std::string nine(9, '0');
+  for (const char c : id) {
+    const bool fits = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (fits) {
+      nine.erase(0, 1);
+      nine += c;
+    }
+  }
+  return nine;
 }
 
-std::vector<int32_t> ChatFormat::prompt(std::span<const Message> messages) const {
+Json ChatFormat::message_json(const Message& message) const {
+  Json json = plain_message(role_name(message.role), text_of(message));
+  for (const ToolCall& call : message.calls) {
+    const Json arguments = io::parse_small_json(call.arguments, "arguments of " + call.name);
+    json["tool_calls"].push_back({{"id", call_id(call.id)},
+                                  {"type", "function"},
+                                  {"function", {{"name", call.name}, {"arguments", arguments}}}});
+  }
+  if (message.role == Role::kTool) {
+    json["tool_call_id"] = call_id(message.call_id);
+    if (!message.name.empty()) {
+      json["name"] = message.name;
+    }
+  }
+  return json;
+}
+
+std::vector<int32_t> ChatFormat::prompt(std::span<const Message> messages,
+                                        const PromptSettings& settings) const {
+  return tokenizer_.encode(text(messages, settings), false);
+}
+
+std::string ChatFormat::text(std::span<const Message> messages,
+                             const PromptSettings& settings) const {
   TESSERA_CHECK(!messages.empty(), InvalidArgument, "a conversation needs at least one message");
   Json list = Json::array();
   std::string system;  // waits for the user's next message
   for (const Message& message : messages) {
-    std::string text = text_of(message);
     if (message.role == Role::kSystem && !takes_system_) {
-      system += (system.empty() ? "" : "\n") + text;
+      system += (system.empty() ? "" : "\n") + text_of(message);
       continue;
     }
+    Json json = message_json(message);
     if (message.role == Role::kUser && !system.empty()) {
-      text = std::exchange(system, {}) + "\n\n" + text;
+      json["content"] = std::exchange(system, {}) + "\n\n" + json["content"].get<std::string>();
     }
-    list.push_back(message_json(role_name(message.role), std::move(text)));
+    list.push_back(std::move(json));
   }
   if (!system.empty()) {
-    list.push_back(message_json("user", std::move(system)));
+    list.push_back(plain_message("user", std::move(system)));
   }
-  return tokenizer_.encode(render(list, true), false);
+  Json tools = nullptr;
+  for (const text::Tool& tool : settings.tools) {
+    TESSERA_CHECK(tool_syntax_.has_value(), InvalidArgument,
+                  "this model's chat template shows it no tools");
+    tools.push_back(io::parse_small_json(tool.definition, "tool " + tool.name));
+  }
+  std::string text = render(chat_, list, true, std::move(tools));
+  if (settings.call && tool_syntax_.has_value()) {
+    text += text::call_opening(*tool_syntax_);
+  }
+  return text;
 }
 
 }  // namespace tessera::pipelines

@@ -4,14 +4,22 @@
 #include "core/message.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
+#include "text/tool_calls.h"
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 namespace tessera::pipelines {
+
+/// What a prompt holds beside the messages.
+struct PromptSettings {
+  std::span<const text::Tool> tools = {};  // that may be called
+  bool call = false;                       // the reply is to begin inside a call of one
+};
 
 /// The format of a model's conversations. Thread-safe.
 class ChatFormat {
@@ -24,21 +32,34 @@ class ChatFormat {
 
   /// Ids of the messages, ending with the head of the assistant's turn. Texts of a message are
   /// joined by line feeds. What the system says goes before the first words of the user where the
-  /// template has no place for it. Throws InvalidArgument for no messages, media, or what the
-  /// template refuses.
-  std::vector<int32_t> prompt(std::span<const Message> messages) const;
+  /// template has no place for it. Calls go in with their arguments as objects, as transformers
+  /// has them. Throws InvalidArgument for no messages, media, tools where the template shows none,
+  /// or what the template refuses.
+  std::vector<int32_t> prompt(std::span<const Message> messages,
+                              const PromptSettings& settings = {}) const;
+  /// The same as text.
+  std::string text(std::span<const Message> messages, const PromptSettings& settings = {}) const;
+
+  /// How the model writes calls; nothing when its template shows it no tools.
+  std::optional<text::ToolSyntax> tool_syntax() const { return tool_syntax_; }
+  /// Special tokens by which calls are known.
+  const std::vector<int32_t>& call_ids() const { return call_ids_; }
 
   /// The end-of-sequence token, and the token that the template puts after an assistant's words.
   const std::vector<int64_t>& end_ids() const { return end_ids_; }
 
  private:
   void find_end_ids();
-  std::string render(const io::OrderedJson& messages, bool ask) const;
+  void find_tools();
+  io::OrderedJson message_json(const Message& message) const;
+  std::string call_id(const std::string& id) const;
 
   text::ChatTemplate chat_;
   const text::Tokenizer& tokenizer_;
   bool takes_system_ = false;
   std::vector<int64_t> end_ids_;
+  std::optional<text::ToolSyntax> tool_syntax_;
+  std::vector<int32_t> call_ids_;
 };
 
 }  // namespace tessera::pipelines

@@ -6,6 +6,9 @@
 #include "text/constrain/json_schema.h"
 #include "text/constrain/matcher.h"
 #include "text/constrain/regex_grammar.h"
+#include "text/constrain/tool_grammar.h"
+
+#include <algorithm>
 
 namespace tessera::pipelines {
 namespace {
@@ -57,6 +60,8 @@ constrain::Grammar parse_constraint(const ConstraintSpec& spec) {
       return with_context("grammar", [&] { return constrain::parse_gbnf(spec.text); });
     case Kind::kRegex:
       return with_context("regular expression", [&] { return constrain::parse_regex(spec.text); });
+    case Kind::kToolCalls:
+      return constrain::tool_call_grammar(spec.syntax, spec.tools, spec.many);
     case Kind::kNone:
       break;
   }
@@ -73,6 +78,38 @@ nn::ConstraintFactory ConstraintMaker::make(const ConstraintSpec& spec) const {
   }
   auto constraint = std::make_shared<constrain::Constraint>(parse_constraint(spec), vocabulary_);
   return [constraint] { return std::make_unique<MatcherConstraint>(constraint); };
+}
+
+std::optional<nn::ConstraintFactory> ConstraintCache::find(const ConstraintSpec& spec) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::find_if(kept_.begin(), kept_.end(),
+                                  [&](const auto& entry) { return entry.first == spec; });
+  if (found == kept_.end()) {
+    return std::nullopt;
+  }
+  kept_.splice(kept_.begin(), kept_, found);
+  return found->second;
+}
+
+nn::ConstraintFactory ConstraintCache::get(const ConstraintSpec& spec) {
+  if (spec.kind == ConstraintSpec::Kind::kNone) {
+    return {};
+  }
+  if (const auto kept = find(spec)) {
+    return *kept;
+  }
+  std::call_once(made_,
+                 [&] { maker_ = std::make_unique<const ConstraintMaker>(tokenizer_, end_ids_); });
+  nn::ConstraintFactory made = maker_->make(spec);
+  if (const auto kept = find(spec)) {  // another thread was faster
+    return *kept;
+  }
+  const std::lock_guard lock(mutex_);
+  kept_.emplace_front(spec, made);
+  if (kept_.size() > most_) {
+    kept_.pop_back();
+  }
+  return made;
 }
 
 }  // namespace tessera::pipelines

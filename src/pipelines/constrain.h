@@ -6,18 +6,29 @@
 #include "text/constrain/grammar.h"
 #include "text/constrain/vocabulary.h"
 #include "text/tokenizer.h"
+#include "text/tool_calls.h"
 
+#include <list>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tessera::pipelines {
 
 /// What an output must be.
 struct ConstraintSpec {
-  enum class Kind { kNone, kJsonSchema, kJsonObject, kGrammar, kRegex };
+  enum class Kind { kNone, kJsonSchema, kJsonObject, kGrammar, kRegex, kToolCalls };
   Kind kind = Kind::kNone;
   std::string text = {};  // the schema, the rules (GBNF), or the pattern of the whole output
+  /// kToolCalls: constrain::tool_call_grammar's.
+  text::ToolSyntax syntax = text::ToolSyntax::kHermes;
+  std::vector<text::Tool> tools = {};
+  bool many = false;
+
+  bool operator==(const ConstraintSpec&) const = default;
 };
 
 /// Throws CorruptFile for a schema that is not JSON, InvalidArgument for one that is malformed or
@@ -36,6 +47,30 @@ class ConstraintMaker {
 
  private:
   std::shared_ptr<const constrain::Vocabulary> vocabulary_;
+};
+
+/// The factories of the last grammars, so that requests with the same one share it and its masks.
+/// Thread-safe; grammars are compiled by the thread that asks.
+class ConstraintCache {
+ public:
+  /// As ConstraintMaker, which is made when it is first needed; `tokenizer` must outlive this. At
+  /// most `most` grammars are kept.
+  ConstraintCache(const text::Tokenizer& tokenizer, std::vector<int64_t> end_ids, size_t most = 32)
+      : tokenizer_(tokenizer), end_ids_(std::move(end_ids)), most_(most) {}
+
+  /// As ConstraintMaker::make.
+  nn::ConstraintFactory get(const ConstraintSpec& spec);
+
+ private:
+  std::optional<nn::ConstraintFactory> find(const ConstraintSpec& spec);
+
+  const text::Tokenizer& tokenizer_;
+  const std::vector<int64_t> end_ids_;
+  const size_t most_;
+  std::once_flag made_;
+  std::unique_ptr<const ConstraintMaker> maker_;
+  std::mutex mutex_;                                                  // of what follows
+  std::list<std::pair<ConstraintSpec, nn::ConstraintFactory>> kept_;  // newest first
 };
 
 }  // namespace tessera::pipelines

@@ -50,10 +50,19 @@ std::unique_ptr<ChatFormat> open_chat(const io::fs::path& model, const text::Tok
 }  // namespace
 
 struct TextBatcher::Task {
-  Task(TextRequest asked, const text::Tokenizer& tokenizer)
-      : request(std::move(asked)), decoder(tokenizer, request.prompt, /*skip_special=*/true) {
+  Task(TextRequest asked, const text::Tokenizer& known)
+      : request(std::move(asked)),
+        tokenizer(known),
+        decoder(known, request.prompt, /*skip_special=*/true) {
     result.prompt_tokens = static_cast<int64_t>(request.prompt.size());
+    if (request.on_logprobs) {
+      request.options.on_logprobs = [this](int64_t, const nn::TokenLogprobs& token) {
+        logprobs = token;
+      };
+    }
   }
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
 
   /// False when it is to end.
   bool push(int64_t id) {
@@ -61,7 +70,22 @@ struct TextBatcher::Task {
     if (result.new_tokens++ == 0) {
       first = last;
     }
-    return show([&] { return decoder.push(static_cast<int32_t>(id)); });
+    return show([&] {
+      const std::vector<int64_t>& ends = request.options.end_ids;
+      if (request.on_logprobs && std::find(ends.begin(), ends.end(), id) == ends.end()) {
+        request.on_logprobs(logprobs);
+      }
+      return decode(static_cast<int32_t>(id));
+    });
+  }
+
+  std::string decode(int32_t id) {
+    if (std::find(request.shown.begin(), request.shown.end(), id) == request.shown.end()) {
+      return decoder.push(id);
+    }
+    std::string text = decoder.finish();
+    decoder.push(id);  // skipped, but known to what follows
+    return text + tokenizer.id_to_token(id);
   }
 
   template <class Text>
@@ -76,10 +100,12 @@ struct TextBatcher::Task {
   }
 
   TextRequest request;
+  const text::Tokenizer& tokenizer;
   TextResult result;
   text::StreamDecoder decoder;
-  uint64_t number = 0;  // in the engine
-  bool cut = false;     // there is less room than was asked for
+  nn::TokenLogprobs logprobs;  // of the last token
+  uint64_t number = 0;         // in the engine
+  bool cut = false;            // there is less room than was asked for
   bool cancelled = false;
   Clock::time_point begun = Clock::now(), first = begun, last = begun;
 };
@@ -159,14 +185,20 @@ nn::GenerationOptions TextBatcher::defaults(bool chat) const {
   return options;
 }
 
-uint64_t TextBatcher::submit(TextRequest request) {
-  TESSERA_CHECK(!request.prompt.empty(), InvalidArgument, "the prompt is empty; give some text");
-  for (const int32_t id : request.prompt) {
+void TextBatcher::check(std::span<const int32_t> prompt,
+                        const nn::GenerationOptions& options) const {
+  TESSERA_CHECK(!prompt.empty(), InvalidArgument, "the prompt is empty; give some text");
+  for (const int32_t id : prompt) {
     TESSERA_CHECK(id >= 0 && id < model_->vocab_size(), InvalidArgument,
                   "the prompt has the id {}, the model {} ids", id, model_->vocab_size());
   }
+  for (const auto& [id, bias] : options.sampling.logit_bias) {
+    TESSERA_CHECK(id >= 0 && id < model_->vocab_size(), InvalidArgument,
+                  "logit_bias has the id {}, the model {} ids", id, model_->vocab_size());
+  }
+  options.sampling.check();
   const int64_t room = this->room();
-  const auto length = static_cast<int64_t>(request.prompt.size());
+  const auto length = static_cast<int64_t>(prompt.size());
   const int64_t context = model_->max_positions();
   TESSERA_CHECK(context == 0 || length < context, InvalidArgument,
                 "the prompt has {} tokens, the model's context is {}; shorten the prompt", length,
@@ -175,6 +207,12 @@ uint64_t TextBatcher::submit(TextRequest request) {
                 "the prompt has {} tokens, the cache holds {}; shorten the prompt or ask for a "
                 "larger cache (--cache-tokens)",
                 length, room);
+}
+
+uint64_t TextBatcher::submit(TextRequest request) {
+  check(request.prompt, request.options);
+  const int64_t room = this->room();
+  const auto length = static_cast<int64_t>(request.prompt.size());
   int64_t& limit = request.options.max_new_tokens;
   const int64_t left = room > 0 ? room - length : INT32_MAX;
   const bool cut = limit <= 0 || limit > left;
@@ -188,21 +226,22 @@ uint64_t TextBatcher::submit(TextRequest request) {
     if (engine_ == nullptr) {  // the last one failed
       engine_ = std::make_unique<nn::Engine>(model_, engine_options_);
     }
-    task->number =
-        engine_->submit({.prompt = {task->request.prompt.begin(), task->request.prompt.end()},
-                         .options = task->request.options,
-                         .on_token = [task](int64_t id) { return task->push(id); },
-                         .on_finish =
-                             [this, task, number](nn::Finish how) {
-                               tasks_.erase(number);
-                               finish(*task, how);
-                             },
-                         .on_error =
-                             [this, task, number](const std::exception_ptr& error) {
-                               task->result.error = error;
-                               tasks_.erase(number);
-                               finish(*task, nn::Finish::kStopped);
-                             }});
+    task->number = engine_->submit(
+        {.prompt = {task->request.prompt.begin(), task->request.prompt.end()},
+         .options = task->request.options,
+         .on_token = [task](int64_t id) { return task->push(id); },
+         .on_start = [task](int64_t cached) { task->result.cached_tokens = cached; },
+         .on_finish =
+             [this, task, number](nn::Finish how) {
+               tasks_.erase(number);
+               finish(*task, how);
+             },
+         .on_error =
+             [this, task, number](const std::exception_ptr& error) {
+               task->result.error = error;
+               tasks_.erase(number);
+               finish(*task, nn::Finish::kStopped);
+             }});
   }
   tasks_.emplace(number, std::move(task));
   return number;
@@ -272,19 +311,13 @@ void TextBatcher::run_alone(Task& task) {
   task.begun = Clock::now();
   const c10::InferenceMode inference;
   const std::vector<int64_t> ids(task.request.prompt.begin(), task.request.prompt.end());
-  const std::vector<int64_t>& ends = task.request.options.end_ids;
-  nn::Finish how = nn::Finish::kLength;
+  std::vector<nn::Finish> finishes;
   // No state is kept from one request to the next: it depends on how long each step's sequence was.
   const at::Tensor input = at::tensor(ids, at::kLong).unsqueeze(0).to(model_->device());
-  nn::generate(*model_, input, at::ones_like(input), task.request.options,
-               [&](int64_t, int64_t id) {
-                 const bool go_on = task.push(id);
-                 how = std::find(ends.begin(), ends.end(), id) != ends.end() ? nn::Finish::kEnd
-                       : go_on                                               ? nn::Finish::kLength
-                                                                             : nn::Finish::kStopped;
-                 return go_on;
-               });
-  finish(task, how);
+  nn::generate(
+      *model_, input, at::ones_like(input), task.request.options,
+      [&](int64_t, int64_t id) { return task.push(id); }, nullptr, &finishes);
+  finish(task, finishes.front());
 }
 
 }  // namespace tessera::pipelines

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,17 +23,22 @@ struct TextResult {
   std::exception_ptr error;  // what on_text threw; then nothing else here counts
   std::string reason;        // "stop", "length" (token limit), "context", "interrupted"
   int64_t prompt_tokens = 0;
-  int64_t new_tokens = 0;  // end token included
+  int64_t cached_tokens = 0;  // of the prompt, found in the cache
+  int64_t new_tokens = 0;     // end token included
   double prefill_seconds = 0;
   double decode_seconds = 0;
 };
 
 struct TextRequest {
   std::vector<int32_t> prompt;
-  nn::GenerationOptions options;  // max_new_tokens 0: as much as there is room for
+  nn::GenerationOptions options;    // max_new_tokens 0: as much as there is room for
+  std::vector<int32_t> shown = {};  // special tokens that are text of this reply
   /// Called after every token with the text that became certain, which may be "" and never ends
   /// inside a character; false ends the request as interrupted.
   std::function<bool(std::string_view piece)> on_text = {};
+  /// Called before on_text of the same token, for all but end tokens; empty: nothing is computed.
+  /// options.top_logprobs is the number of others.
+  std::function<void(const nn::TokenLogprobs& token)> on_logprobs = {};
   /// Called once, when the request is over.
   std::function<void(const TextResult& result)> on_done = {};
 };
@@ -54,8 +60,10 @@ class TextBatcher {
               const TextBatchOptions& options = {});
   ~TextBatcher();
 
-  /// Takes a request and returns its number. Throws InvalidArgument for a prompt that is empty,
-  /// holds ids outside the vocabulary or leaves no room for an answer.
+  /// Throws InvalidArgument for a prompt that is empty, holds ids outside the vocabulary or leaves
+  /// no room for an answer, and for sampling settings that are out of range or name unknown ids.
+  void check(std::span<const int32_t> prompt, const nn::GenerationOptions& options) const;
+  /// Takes a request and returns its number. Throws as `check` does.
   uint64_t submit(TextRequest request);
   /// Ends a request at the next step; unknown numbers are ignored.
   void cancel(uint64_t number);

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/message.h"
+#include "text/tool_calls.h"
 
 #include <cstdint>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -21,13 +23,14 @@ struct ModelCard {
   std::string id;    // its name for clients
   std::string kind;  // "any-to-any", "text"
   std::vector<Modality> input, output;
-  bool chat = false;                // conversations
-  bool completion = false;          // bare prompts
-  bool system = false;              // its format has a place for system messages
-  bool min_p = false;               // takes Sampling::min_p
-  bool repetition = false;          // takes Sampling::repetition_penalty
-  std::vector<std::string> voices;  // of speech, by name
-  int64_t context = 0;              // tokens; 0: no limit
+  bool chat = false;        // conversations
+  bool completion = false;  // bare prompts
+  bool system = false;      // its format has a place for system messages
+  bool controls = false;    // takes all of Sampling, Constraint and top_logprobs; else of
+                            // Sampling temperature, top_p, top_k and guidance
+  std::optional<text::ToolSyntax> tools = {};  // how it calls functions; empty: it does not
+  std::vector<std::string> voices;             // of speech, by name
+  int64_t context = 0;                         // tokens; 0: no limit
 
   bool takes(Modality modality) const;
   bool makes(Modality modality) const;
@@ -35,15 +38,27 @@ struct ModelCard {
 
 /// How tokens are drawn; what is unset is the model's own.
 struct Sampling {
-  std::optional<double> temperature, top_p, min_p, repetition_penalty, guidance;
+  std::optional<double> temperature, top_p, min_p, typical_p, repetition_penalty, guidance;
+  std::optional<double> frequency_penalty, presence_penalty;  // OpenAI's, -2 to 2
   std::optional<int64_t> top_k;
+  std::vector<std::pair<int64_t, double>> logit_bias = {};  // id, added to its logit
   uint64_t seed = 0;
+};
+
+/// What the text of an answer must be.
+struct Constraint {
+  enum class Kind { kNone, kJsonObject, kJsonSchema, kGrammar, kRegex };
+  Kind kind = Kind::kNone;
+  std::string text = {};  // the schema (JSON), the rules (GBNF), or the pattern of the whole
 };
 
 /// A conversation to be answered.
 struct ChatTask {
   std::vector<Message> messages;
   std::optional<Modality> to;  // what the reply must hold; kText: text alone; unset: anything
+  std::vector<text::Tool> tools = {};       // functions that the reply may call
+  std::vector<std::string> must_call = {};  // one of these is called; empty: as the model likes
+  bool many_calls = true;                   // with must_call: more than one may be
 };
 
 /// A prompt to be continued: text, or ids.
@@ -55,8 +70,22 @@ struct CompletionTask {
 struct GenerationRequest {
   std::variant<ChatTask, CompletionTask> task;
   Sampling sampling;
+  Constraint constraint = {};
+  /// Each token's log-probability is wanted, with those of so many others.
+  std::optional<int64_t> top_logprobs = {};
   int64_t max_new_tokens = 0;  // 0: as much as there is room for
   bool stream_sound = false;   // sound is wanted in chunks as it is made
+};
+
+/// A token and what the model gave it, before any constraint, penalty and temperature.
+struct TokenChoice {
+  std::string bytes;   // that it adds to the text; may be a part of a character
+  double logprob = 0;  // natural
+};
+
+struct TokenReport {
+  TokenChoice chosen;
+  std::vector<TokenChoice> top = {};  // the most likely ones, falling
 };
 
 /// How a generation ended.
@@ -64,6 +93,7 @@ struct Outcome {
   std::optional<Error> error;  // then nothing else here counts
   std::string reason;          // "stop", "length", "context", "interrupted"
   int64_t prompt_tokens = 0;
+  int64_t cached_tokens = 0;  // of these, found in the cache
   int64_t new_tokens = 0;
   size_t forgotten = 0;  // oldest messages that no longer fitted
   double queue_seconds = 0;
@@ -72,12 +102,14 @@ struct Outcome {
 };
 
 /// Hears what is generated, in order, on the backend's thread: do not block. `done` comes exactly
-/// once and last.
+/// once and last; when a request cannot be read, on the thread that submits it.
 class GenerationListener {
  public:
   virtual ~GenerationListener() = default;
   /// A piece of text; never ends inside a character.
   virtual void on_text(std::string_view piece) = 0;
+  /// A token, before the text that came with it; only with top_logprobs, and without end tokens.
+  virtual void on_token(const TokenReport&) {}
   /// Sound as it comes, when stream_sound is set; chunks laid end to end equal the part.
   virtual void on_sound(Modality modality, const Audio& chunk) = 0;
   /// A finished medium.
@@ -118,7 +150,8 @@ class Backend {
   virtual const ModelCard& card() const = 0;
 
   using Handle = uint64_t;
-  /// Takes a request. Throws Busy when the queue is full; every other trouble goes to on_done.
+  /// Takes a request and reads its prompt and grammar. Throws Busy when the queue is full; every
+  /// other trouble goes to on_done.
   virtual Handle submit(GenerationRequest request,
                         std::shared_ptr<GenerationListener> listener) = 0;
   /// Ends a request soon, between two tokens; its listener still gets on_done. Unknown handles are
@@ -126,6 +159,8 @@ class Backend {
   virtual void cancel(Handle handle) = 0;
   virtual BackendLoad load() const = 0;
 
+  /// The prompt of a conversation as text. Throws Unsupported where there is none.
+  virtual std::string prompt_text(const ChatTask& task) const = 0;
   virtual std::vector<int32_t> tokenize(std::string_view text, bool add_special) const = 0;
   /// Throws InvalidArgument for ids that there are not.
   virtual std::string detokenize(std::span<const int32_t> ids) const = 0;

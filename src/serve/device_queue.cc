@@ -1,6 +1,7 @@
 // The device thread: between two steps of the engine it takes new requests in and tells of those
-// that were cancelled. Times of tokens are taken where the engine asks whether to go on: once after
-// each token. No lock is held while the engine works, since listeners may cancel.
+// that were cancelled. Requests are prepared on the threads that submit them, so that a huge prompt
+// holds up nobody else. Times of tokens are taken where the engine asks whether to go on: once
+// after each token. No lock is held while the engine works, since listeners may cancel.
 #include "serve/device_queue.h"
 
 #include "core/log.h"
@@ -18,6 +19,7 @@ using Clock = std::chrono::steady_clock;
 struct DeviceQueue::Job {
   Handle handle = 0;
   GenerationRequest request;
+  std::unique_ptr<PreparedRequest> prepared;
   std::shared_ptr<GenerationListener> listener;
   std::atomic<bool> cancelled = false;
   Clock::time_point submitted = Clock::now();
@@ -39,6 +41,21 @@ double seconds_between(Clock::time_point a, Clock::time_point b) {
 
 bool contains(const std::vector<Modality>& list, Modality modality) {
   return std::find(list.begin(), list.end(), modality) != list.end();
+}
+
+// What an exception, the one being handled, means for a request.
+Outcome failure() {
+  Outcome outcome;
+  try {
+    throw;
+  } catch (const Error& error) {
+    outcome.error = error;
+  } catch (const std::bad_alloc&) {
+    outcome.error = OutOfMemory("the request needs more memory than there is");
+  } catch (const std::exception& error) {
+    outcome.error = Internal("{}", error.what());
+  }
+  return outcome;
 }
 
 }  // namespace
@@ -83,22 +100,38 @@ Backend::Handle DeviceQueue::submit(GenerationRequest request,
   auto job = std::make_shared<Job>();
   job->request = std::move(request);
   job->listener = std::move(listener);
+  {
+    const std::lock_guard lock(mutex_);
+    refuse_when_full();  // before work is done for it
+  }
+  try {
+    job->prepared = engine_->prepare(job->request);
+  } catch (...) {
+    Outcome outcome = failure();
+    outcome.queue_seconds = seconds_between(job->submitted, Clock::now());
+    job->listener->on_done(outcome);
+    return 0;
+  }
   Handle handle = 0;
   {
     const std::lock_guard lock(mutex_);
-    // A request that nothing runs before does not wait.
-    const size_t before = waiting();
-    if (before >= capacity_ && running_.size() + before >= engine_->width()) {
-      const double wait = mean_seconds_ * static_cast<double>(before + 1) / 2 /
-                          static_cast<double>(engine_->width());
-      throw Busy(before, static_cast<int>(std::clamp(std::ceil(wait), 1.0, 60.0)));
-    }
+    refuse_when_full();
     handle = next_++;
     job->handle = handle;
     waiting_.push_back(std::move(job));
   }
   wake_.notify_one();
   return handle;
+}
+
+void DeviceQueue::refuse_when_full() const {
+  // A request that nothing runs before does not wait.
+  const size_t before = waiting();
+  if (before >= capacity_ && running_.size() + before >= engine_->width()) {
+    const double wait =
+        mean_seconds_ * static_cast<double>(before + 1) / 2 / static_cast<double>(engine_->width());
+    throw Busy(before, static_cast<int>(std::clamp(std::ceil(wait), 1.0, 60.0)));
+  }
 }
 
 void DeviceQueue::cancel(Handle handle) {
@@ -115,6 +148,7 @@ void DeviceQueue::cancel(Handle handle) {
     // comes round.
     (*found)->cancelled = true;
     (*found)->request = {};
+    (*found)->prepared.reset();
     std::rotate(waiting_.begin(), found, found + 1);
   }
 }
@@ -129,6 +163,10 @@ BackendLoad DeviceQueue::load() const {
 size_t DeviceQueue::waiting() const {
   return static_cast<size_t>(std::count_if(waiting_.begin(), waiting_.end(),
                                            [](const auto& job) { return !job->cancelled; }));
+}
+
+std::string DeviceQueue::prompt_text(const ChatTask& task) const {
+  return engine_->prompt_text(task);
 }
 
 std::vector<int32_t> DeviceQueue::tokenize(std::string_view text, bool add_special) const {
@@ -176,32 +214,13 @@ bool DeviceQueue::told_token(Job& job) {
   return !job.cancelled;
 }
 
-namespace {
-
-// What an exception, the one being handled, means for a request.
-Outcome failure() {
-  Outcome outcome;
-  try {
-    throw;
-  } catch (const Error& error) {
-    outcome.error = error;
-  } catch (const std::bad_alloc&) {
-    outcome.error = OutOfMemory("the request needs more memory than there is");
-  } catch (const std::exception& error) {
-    outcome.error = Internal("{}", error.what());
-  }
-  return outcome;
-}
-
-}  // namespace
-
 void DeviceQueue::begin(const std::shared_ptr<Job>& job) {
   job->begun = Clock::now();
   if (job->cancelled) {
     return end(*job, {.error = std::nullopt, .reason = "interrupted"});
   }
   try {
-    job->number = engine_->begin({job->request, *job->listener,
+    job->number = engine_->begin({job->request, job->prepared.get(), *job->listener,
                                   [this, &job = *job] { return told_token(job); },
                                   [this, job](const Outcome& outcome) { end(*job, outcome); }});
   } catch (...) {

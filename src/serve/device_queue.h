@@ -13,16 +13,23 @@
 
 namespace tessera::serve {
 
+/// What an engine made of a request before its turn.
+class PreparedRequest {
+ public:
+  virtual ~PreparedRequest() = default;
+};
+
 /// A request on its way through an engine. What it refers to lives until `done`.
 struct EngineJob {
   const GenerationRequest& request;
+  PreparedRequest* prepared;  // by the same engine; may be used up
   GenerationListener& listener;
   /// Asked after every token; false ends the request with "interrupted".
   std::function<bool()> go_on;
   std::function<void(const Outcome& outcome)> done;
 };
 
-/// What drives a model, from one thread at a time (the tokenizer and cache_load(): from any).
+/// What drives a model, from one thread at a time; what is const may be called from any.
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -32,6 +39,12 @@ class Engine {
   virtual Outcome run(const GenerationRequest& request,
                       GenerationListener& listener,
                       const std::function<bool()>& go_on) = 0;
+
+  /// What can be done of a request without the model, on the thread of its client: template,
+  /// tokens, grammar. Throws what is wrong with it. Null where there is nothing to do.
+  virtual std::unique_ptr<PreparedRequest> prepare(const GenerationRequest&) const {
+    return nullptr;
+  }
 
   /// Requests that it takes at once.
   virtual size_t width() const { return 1; }
@@ -47,6 +60,9 @@ class Engine {
   virtual void cancel(uint64_t) {}
   virtual std::optional<CacheLoad> cache_load() const { return std::nullopt; }
 
+  virtual std::string prompt_text(const ChatTask&) const {
+    throw Unsupported("this model's prompts are no text");
+  }
   virtual std::vector<int32_t> tokenize(std::string_view text, bool add_special) const = 0;
   virtual std::string detokenize(std::span<const int32_t> ids) const = 0;
 };
@@ -68,6 +84,7 @@ class DeviceQueue : public Backend {
   Handle submit(GenerationRequest request, std::shared_ptr<GenerationListener> listener) override;
   void cancel(Handle handle) override;
   BackendLoad load() const override;
+  std::string prompt_text(const ChatTask& task) const override;
   std::vector<int32_t> tokenize(std::string_view text, bool add_special) const override;
   std::string detokenize(std::span<const int32_t> ids) const override;
 
@@ -81,7 +98,8 @@ class DeviceQueue : public Backend {
   void step();
   bool told_token(Job& job);
   void end(Job& job, Outcome outcome);
-  size_t waiting() const;  // those that were not cancelled; under the mutex
+  size_t waiting() const;         // those that were not cancelled; under the mutex
+  void refuse_when_full() const;  // throws Busy; under the mutex
 
   std::unique_ptr<Engine> engine_;
   const size_t capacity_;

@@ -108,6 +108,7 @@ struct OpenAiService::Impl {
   HttpResponse models(const std::string& id);
   HttpResponse tokenize(const HttpRequest& request);
   HttpResponse detokenize(const HttpRequest& request);
+  HttpResponse apply_template(const HttpRequest& request);
   HttpResponse metrics_text();
   void check_model(const std::string& wanted, const ModelCard& card) const;
 };
@@ -208,8 +209,8 @@ void OpenAiService::Impl::dispatch(const std::shared_ptr<Exchange>& exchange,
 void OpenAiService::Impl::generate(const std::shared_ptr<Exchange>& exchange, RouteId id) {
   const AnswerTools tools{backend(), metrics, sounds};
   const ModelCard& card = tools.backend.card();
-  const RequestContext context{card, options.media,
-                               [this](const std::string& sound) { return sounds.find(sound); }};
+  RequestContext context{card, options.media,
+                         [this](const std::string& sound) { return sounds.find(sound); }};
   const HttpRequest& request = exchange->request();
   if (id == RouteId::kTranscription) {
     TranscriptionCall call =
@@ -217,7 +218,9 @@ void OpenAiService::Impl::generate(const std::shared_ptr<Exchange>& exchange, Ro
     check_model(call.model, card);
     return answer_transcription(exchange, tools, std::move(call));
   }
-  const io::Json body = JsonFields::parse_body(exchange->take_body());
+  const std::string text = exchange->take_body();
+  context.body = text;
+  const io::Json body = JsonFields::parse_body(text);
   check_model(JsonFields(body).text("model").value_or(""), card);
   if (id == RouteId::kChat) {
     answer_chat(exchange, tools, parse_chat(body, context));
@@ -259,6 +262,8 @@ HttpResponse OpenAiService::Impl::answer_small(const HttpRequest& request,
       return tokenize(request);
     case RouteId::kDetokenize:
       return detokenize(request);
+    case RouteId::kTemplate:
+      return apply_template(request);
     case RouteId::kOpenApi:
       return {.body = openapi_json(TESSERA_VERSION)};
     case RouteId::kEmbeddings:
@@ -296,6 +301,9 @@ HttpResponse OpenAiService::Impl::models(const std::string& id) {
   };
   can(card.chat, "chat");
   can(card.completion, "completion");
+  can(card.tools.has_value(), "tools");
+  can(card.controls, "structured_outputs");
+  can(card.controls, "logprobs");
   can(card.chat && card.makes(Modality::kImage), "images");
   can(card.chat && card.makes(Modality::kSpeech), "speech");
   can(card.chat && card.makes(Modality::kMusic), "music");
@@ -348,6 +356,14 @@ HttpResponse OpenAiService::Impl::detokenize(const HttpRequest& request) {
   }
   const std::string text = model.detokenize(ids);
   return {.body = dump({{"prompt", text}, {"content", text}})};
+}
+
+HttpResponse OpenAiService::Impl::apply_template(const HttpRequest& request) {
+  const io::Json body = JsonFields::parse_body(request.body);
+  const Backend& model = backend();
+  check_model(JsonFields(body).text("model").value_or(""), model.card());
+  const RequestContext context{model.card(), options.media, {}, request.body};
+  return {.body = dump({{"prompt", model.prompt_text(parse_template(body, context))}})};
 }
 
 HttpResponse OpenAiService::Impl::metrics_text() {

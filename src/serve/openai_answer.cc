@@ -4,6 +4,7 @@
 
 #include "core/random.h"
 
+#include <algorithm>
 #include <random>
 
 namespace tessera::serve {
@@ -72,6 +73,12 @@ class Answer::Listener : public GenerationListener {
     const std::lock_guard lock(answer_->mutex_);
     if (!quiet()) {
       answer_->on_text(index_, piece);
+    }
+  }
+  void on_token(const TokenReport& token) override {
+    const std::lock_guard lock(answer_->mutex_);
+    if (!quiet()) {
+      answer_->on_token(index_, token);
     }
   }
   void on_sound(Modality modality, const Audio& chunk) override {
@@ -212,6 +219,9 @@ void Answer::end(size_t index, const Outcome& outcome) {
     return fail(ApiError(503, "the server is ending", {}, "server_ending"));
   }
   prompt_tokens_ = std::max(prompt_tokens_, outcome.prompt_tokens);
+  cached_tokens_ = std::min(cached_tokens_, outcome.cached_tokens);
+  run_tokens_ += outcome.prompt_tokens - outcome.cached_tokens;
+  all_cached_tokens_ += outcome.cached_tokens;
   new_tokens_ += outcome.new_tokens;
   prefill_seconds_ += outcome.prefill_seconds;
   decode_seconds_ += outcome.decode_seconds;
@@ -243,18 +253,24 @@ void Answer::record(const Outcome& outcome, const std::string& reason) {
 }
 
 io::OrderedJson Answer::usage() const {
-  return {{"prompt_tokens", prompt_tokens_},
-          {"completion_tokens", new_tokens_},
-          {"total_tokens", prompt_tokens_ + new_tokens_}};
+  return usage_json(prompt_tokens_, ended_ > 0 ? cached_tokens_ : 0, new_tokens_);
+}
+
+io::OrderedJson Answer::usage_json(int64_t prompt, int64_t cached, int64_t produced) {
+  return {{"prompt_tokens", prompt},
+          {"completion_tokens", produced},
+          {"total_tokens", prompt + produced},
+          {"prompt_tokens_details", {{"cached_tokens", cached}}}};
 }
 
 io::OrderedJson Answer::timings() const {
   const auto rate = [](int64_t tokens, double seconds) {
     return seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0;
   };
-  return {{"prompt_n", prompt_tokens_},
+  return {{"cache_n", all_cached_tokens_},
+          {"prompt_n", run_tokens_},
           {"prompt_ms", 1000 * prefill_seconds_},
-          {"prompt_per_second", rate(prompt_tokens_, prefill_seconds_)},
+          {"prompt_per_second", rate(run_tokens_, prefill_seconds_)},
           {"predicted_n", new_tokens_},
           {"predicted_ms", 1000 * decode_seconds_},
           {"predicted_per_second", rate(new_tokens_, decode_seconds_)}};

@@ -56,6 +56,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
  protected:
   // Calls come one at a time; `index` is that of the request.
   virtual void on_text(size_t index, std::string_view piece) = 0;
+  virtual void on_token(size_t, const TokenReport&) {}
   virtual void on_sound(size_t index, Modality modality, const Audio& chunk);
   virtual void on_part(size_t index, const Part& part) = 0;
   /// Request `index` ended well; `reason` is OpenAI's finish_reason.
@@ -74,6 +75,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
   void stream_type(std::string_view type) { type_ = type; }
   bool streaming() const { return streaming_; }
   io::OrderedJson usage() const;
+  static io::OrderedJson usage_json(int64_t prompt, int64_t cached, int64_t produced);
   /// llama.cpp's names for how long it took.
   io::OrderedJson timings() const;
 
@@ -100,7 +102,9 @@ class Answer : public std::enable_shared_from_this<Answer> {
   bool streaming_ = false;
   std::string type_ = "text/event-stream";
   std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
-  int64_t prompt_tokens_ = 0, new_tokens_ = 0;
+  int64_t prompt_tokens_ = 0, new_tokens_ = 0;      // of the longest prompt; of all
+  int64_t cached_tokens_ = INT64_MAX;               // of a prompt, the least
+  int64_t run_tokens_ = 0, all_cached_tokens_ = 0;  // of all prompts
   double prefill_seconds_ = 0, decode_seconds_ = 0;
 };
 

@@ -1,11 +1,14 @@
-// /v1/chat/completions and /v1/completions. Pictures are {"type": "image_url", "image_url": {"url":
-// "data:image/png;base64,…"}} in message.images (delta.images in streams), speech is message.audio
-// as OpenAI has it, and music has the same form in message.music.
+// /v1/chat/completions. Text goes through stop strings, then through the reader of calls. Pictures
+// are {"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}} in message.images
+// (delta.images in streams), speech is message.audio as OpenAI has it, and music has the same form
+// in message.music.
 #include "core/base64.h"
 #include "io/image.h"
 #include "serve/openai_answer.h"
 #include "serve/sound_output.h"
+#include "serve/token_log.h"
 #include "text/stop_strings.h"
+#include "text/tool_calls.h"
 
 #include <map>
 
@@ -33,6 +36,10 @@ class ChatAnswer : public Answer {
         model_(tools_.backend.card().id) {
     for (int64_t i = 0; i < call_.choices; ++i) {
       choices_.emplace_back(call_.stop);
+      if (!call_.tool_names.empty()) {
+        choices_.back().reader.emplace(*tools_.backend.card().tools, call_.tool_names,
+                                       call_.must_call);
+      }
     }
   }
 
@@ -46,7 +53,10 @@ class ChatAnswer : public Answer {
   }
 
  protected:
+  void on_token(size_t index, const TokenReport& token) override { choices_[index].log.add(token); }
+
   void on_text(size_t index, std::string_view piece) override {
+    choices_[index].log.text(piece);
     say(index, choices_[index].stops.push(piece));
     if (choices_[index].stops.stopped()) {
       stop(index);
@@ -90,7 +100,11 @@ class ChatAnswer : public Answer {
   void on_end(size_t index, const Outcome&, const std::string& reason) override {
     Choice& choice = choices_[index];
     say(index, choice.stops.finish());
-    choice.reason = reason;
+    if (choice.reader.has_value()) {
+      show(index, choice.reader->finish());
+    }
+    choice.reason = reason == "stop" && !choice.calls.empty() ? "tool_calls" : reason;
+    choice.ended = true;
     for (auto& [modality, sound] : choice.sounds) {
       if (sound.stream.has_value()) {
         send_sound(index, modality, sound.stream->finish());
@@ -101,7 +115,7 @@ class ChatAnswer : public Answer {
     }
     if (call_.stream) {
       remember(choice);
-      send_delta(index, Json::object(), Json(reason));
+      send_delta(index, Json::object(), Json(choice.reason));
     }
   }
 
@@ -129,21 +143,73 @@ class ChatAnswer : public Answer {
   struct Choice {
     explicit Choice(const std::vector<std::string>& stop) : stops(stop) {}
     text::StopStrings stops;
+    std::optional<text::ToolCallReader> reader;  // where there are tools
+    TokenLog log;
+    size_t bytes = 0;  // that stop strings let through
     std::string text;
+    std::vector<ToolCall> calls;
     Json images = Json::array();
     std::map<Modality, Sound> sounds;
     std::string reason;
     bool opened = false;  // its role was told
+    bool ended = false;
   };
 
   void say(size_t index, std::string text) {
-    if (text.empty()) {
-      return;
+    Choice& choice = choices_[index];
+    choice.bytes += text.size();
+    if (choice.reader.has_value()) {
+      show(index, choice.reader->push(text));
+    } else {
+      show(index, {std::move(text), {}});
     }
-    choices_[index].text += text;
+  }
+
+  void show(size_t index, text::ToolCallReader::Piece piece) {
+    Choice& choice = choices_[index];
+    if (!piece.text.empty()) {
+      choice.text += piece.text;
+      if (call_.stream) {
+        send_delta(index, {{"content", std::move(piece.text)}}, nullptr);
+      }
+    }
+    for (ToolCall& call : piece.calls) {
+      if (call_.many_calls || choice.calls.empty()) {
+        add_call(index, std::move(call));
+      }
+    }
+    if (!call_.many_calls && !choice.calls.empty() && !choice.ended) {
+      stop(index);  // nothing more of it is wanted
+    }
+  }
+
+  static Json call_json(const ToolCall& call, std::string arguments) {
+    return {{"id", call.id},
+            {"type", "function"},
+            {"function", {{"name", call.name}, {"arguments", std::move(arguments)}}}};
+  }
+
+  // In streams the name goes first, then the arguments.
+  void add_call(size_t index, ToolCall call) {
+    Choice& choice = choices_[index];
+    call.id = make_id("call_");
     if (call_.stream) {
-      send_delta(index, {{"content", std::move(text)}}, nullptr);
+      Json first = {{"index", choice.calls.size()}};
+      first.update(call_json(call, ""));
+      Json second = {{"index", choice.calls.size()}, {"function", {{"arguments", call.arguments}}}};
+      send_delta(index, {{"tool_calls", Json::array({std::move(first)})}}, nullptr);
+      send_delta(index, {{"tool_calls", Json::array({std::move(second)})}}, nullptr);
     }
+    choice.calls.push_back(std::move(call));
+  }
+
+  // Of the tokens that were not told of yet; null where none are asked for.
+  Json logprobs(Choice& choice) const {
+    if (!call_.request.top_logprobs.has_value()) {
+      return nullptr;
+    }
+    return chat_logprobs(choice.ended && !choice.stops.stopped() ? choice.log.take_all()
+                                                                 : choice.log.take(choice.bytes));
   }
 
   void send_sound(size_t index, Modality modality, const std::string& bytes) {
@@ -169,16 +235,16 @@ class ChatAnswer : public Answer {
   void send_delta(size_t index, Json delta, Json reason) {
     if (!std::exchange(choices_[index].opened, true)) {
       Json first = {{"role", "assistant"}, {"content", ""}};
-      send_chunk(index, std::move(first), nullptr);
+      send_chunk(index, std::move(first), nullptr, nullptr);
     }
-    send_chunk(index, std::move(delta), std::move(reason));
+    send_chunk(index, std::move(delta), logprobs(choices_[index]), std::move(reason));
   }
 
-  void send_chunk(size_t index, Json delta, Json reason) {
+  void send_chunk(size_t index, Json delta, Json logprobs, Json reason) {
     Json chunk = frame("chat.completion.chunk");
     chunk["choices"] = Json::array({{{"index", index},
                                      {"delta", std::move(delta)},
-                                     {"logprobs", nullptr},
+                                     {"logprobs", std::move(logprobs)},
                                      {"finish_reason", std::move(reason)}}});
     if (call_.include_usage) {
       chunk["usage"] = nullptr;
@@ -187,10 +253,14 @@ class ChatAnswer : public Answer {
   }
 
   Json message_of(Choice& choice) {
-    const bool mute = choice.text.empty() && (!choice.images.empty() || !choice.sounds.empty());
+    const bool mute = choice.text.empty() &&
+                      (!choice.images.empty() || !choice.sounds.empty() || !choice.calls.empty());
     Json message = {{"role", "assistant"},
                     {"content", mute ? Json(nullptr) : Json(choice.text)},
                     {"refusal", nullptr}};
+    for (const ToolCall& call : choice.calls) {
+      message["tool_calls"].push_back(call_json(call, call.arguments));
+    }
     if (!choice.images.empty()) {
       message["images"] = std::move(choice.images);
     }
@@ -211,7 +281,7 @@ class ChatAnswer : public Answer {
     for (size_t i = 0; i < choices_.size(); ++i) {
       answer["choices"].push_back({{"index", i},
                                    {"message", message_of(choices_[i])},
-                                   {"logprobs", nullptr},
+                                   {"logprobs", logprobs(choices_[i])},
                                    {"finish_reason", choices_[i].reason}});
     }
     answer["usage"] = usage();
@@ -226,145 +296,12 @@ class ChatAnswer : public Answer {
   std::vector<Choice> choices_;
 };
 
-class CompletionAnswer : public Answer {
- public:
-  CompletionAnswer(std::shared_ptr<Exchange> exchange, AnswerTools tools, CompletionCall call)
-      : Answer(std::move(exchange), std::move(tools)),
-        call_(std::move(call)),
-        model_(tools_.backend.card().id) {}
-
-  void begin() {
-    std::vector<GenerationRequest> requests;
-    for (const CompletionTask& prompt : call_.prompts) {
-      for (int64_t i = 0; i < call_.choices; ++i) {
-        GenerationRequest request = call_.request;
-        request.task = prompt;
-        request.sampling.seed += static_cast<uint64_t>(i);
-        requests.push_back(std::move(request));
-        choices_.emplace_back(call_.stop);
-        if (call_.echo) {
-          choices_.back().text =
-              prompt.ids.empty() ? prompt.text : tools_.backend.detokenize(prompt.ids);
-        }
-      }
-    }
-    prompt_tokens_.resize(call_.prompts.size());
-    start(std::move(requests));
-  }
-
- protected:
-  void on_text(size_t index, std::string_view piece) override {
-    say(index, choices_[index].stops.push(piece));
-    if (choices_[index].stops.stopped()) {
-      stop(index);
-    }
-  }
-  void on_part(size_t, const Part&) override {}
-
-  void on_end(size_t index, const Outcome& outcome, const std::string& reason) override {
-    say(index, choices_[index].stops.finish());
-    choices_[index].reason = reason;
-    prompt_tokens_[index / static_cast<size_t>(call_.choices)] = outcome.prompt_tokens;
-    new_tokens_ += outcome.new_tokens;
-    if (call_.stream) {
-      send_choice(index, "", Json(reason));
-    }
-  }
-
-  void on_all_ended() override {
-    Json answer = frame();
-    if (!call_.stream) {
-      for (size_t i = 0; i < choices_.size(); ++i) {
-        answer["choices"].push_back(choice_json(i, choices_[i].text, Json(choices_[i].reason)));
-      }
-      answer["usage"] = all_usage();
-      answer["timings"] = timings();
-      return exchange_->respond({.body = dump(answer)});
-    }
-    if (call_.include_usage) {
-      answer["usage"] = all_usage();
-      answer["timings"] = timings();
-      send_event(answer);
-    }
-    send("data: [DONE]\n\n");
-    exchange_->end();
-  }
-
- private:
-  struct Choice {
-    explicit Choice(const std::vector<std::string>& stop) : stops(stop) {}
-    text::StopStrings stops;
-    std::string text;
-    std::string reason;
-    bool opened = false;  // the echo was sent
-  };
-
-  void say(size_t index, const std::string& text) {
-    if (!call_.stream) {
-      choices_[index].text += text;
-    } else if (!text.empty()) {
-      send_choice(index, text, nullptr);
-    }
-  }
-
-  void send_choice(size_t index, std::string text, Json reason) {
-    if (!std::exchange(choices_[index].opened, true)) {
-      text.insert(0, choices_[index].text);
-    }
-    Json chunk = frame();
-    chunk["choices"].push_back(choice_json(index, text, std::move(reason)));
-    if (call_.include_usage) {
-      chunk["usage"] = nullptr;
-    }
-    send_event(chunk);
-  }
-
-  Json frame() const {
-    return {{"id", id_},
-            {"object", "text_completion"},
-            {"created", created_},
-            {"model", model_},
-            {"choices", Json::array()}};
-  }
-
-  static Json choice_json(size_t index, const std::string& text, Json reason) {
-    return {{"index", index},
-            {"text", text},
-            {"logprobs", nullptr},
-            {"finish_reason", std::move(reason)}};
-  }
-
-  Json all_usage() const {
-    int64_t prompts = 0;
-    for (const int64_t tokens : prompt_tokens_) {
-      prompts += tokens;
-    }
-    return {{"prompt_tokens", prompts},
-            {"completion_tokens", new_tokens_},
-            {"total_tokens", prompts + new_tokens_}};
-  }
-
-  CompletionCall call_;
-  const std::string model_;
-  const std::string id_ = make_id("cmpl-");
-  const int64_t created_ = unix_time();
-  std::vector<Choice> choices_;
-  std::vector<int64_t> prompt_tokens_;  // of each prompt
-  int64_t new_tokens_ = 0;
-};
-
 }  // namespace
 
 void answer_chat(const std::shared_ptr<Exchange>& exchange,
                  const AnswerTools& tools,
                  ChatCall call) {
   std::make_shared<ChatAnswer>(exchange, tools, std::move(call))->begin();
-}
-
-void answer_completion(const std::shared_ptr<Exchange>& exchange,
-                       const AnswerTools& tools,
-                       CompletionCall call) {
-  std::make_shared<CompletionAnswer>(exchange, tools, std::move(call))->begin();
 }
 
 }  // namespace tessera::serve

@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tessera::serve {
@@ -21,6 +22,8 @@ struct RequestContext {
   MediaLimits media;
   /// Sound of an earlier answer by its id, for {"audio": {"id": …}} in the history.
   std::function<std::optional<Audio>(const std::string& id)> earlier_sound;
+  /// The body as it came, for what depends on the order of keys; may be left empty.
+  std::string_view body = {};
 };
 
 /// What a chat and a completion share.
@@ -36,6 +39,9 @@ struct GenerationCall {
 struct ChatCall : GenerationCall {
   std::set<Modality> modalities;  // wanted in the answer
   SoundFormat sound_format = SoundFormat::kWav;
+  std::vector<std::string> tool_names = {};  // that the answer may call
+  bool must_call = false;                    // the answer begins inside a call
+  bool many_calls = true;
 };
 
 struct CompletionCall : GenerationCall {
@@ -67,6 +73,8 @@ struct TranscriptionCall {
 /// All throw ApiError.
 ChatCall parse_chat(const io::Json& body, const RequestContext& context);
 CompletionCall parse_completion(const io::Json& body, const RequestContext& context);
+/// The conversation of a chat's body alone.
+ChatTask parse_template(const io::Json& body, const RequestContext& context);
 SpeechCall parse_speech(const io::Json& body, const RequestContext& context);
 ImageCall parse_image(const io::Json& body, const RequestContext& context);
 TranscriptionCall parse_transcription(std::string_view content_type,

@@ -18,6 +18,7 @@ constexpr Route kRoutes[] = {
     {RouteId::kEmbeddings, "POST", "/v1/embeddings", "Embeddings (no model here makes them)"},
     {RouteId::kTokenize, "POST", "/tokenize", "Text to token ids"},
     {RouteId::kDetokenize, "POST", "/detokenize", "Token ids to text"},
+    {RouteId::kTemplate, "POST", "/apply-template", "The prompt of a conversation, as text"},
     {RouteId::kHealth, "GET", "/health", "Whether the server works", false, true},
     {RouteId::kReady, "GET", "/ready", "Whether new requests are welcome"},
     {RouteId::kVersion, "GET", "/version", "The version of tessera"},

@@ -20,6 +20,7 @@ enum class RouteId {
   kModel,
   kTokenize,
   kDetokenize,
+  kTemplate,
   kHealth,
   kReady,
   kVersion,

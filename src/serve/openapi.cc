@@ -50,6 +50,15 @@ Json object(Json properties, std::initializer_list<const char*> required = {}) {
   return schema;
 }
 
+Json response_format() {
+  return object({{"type", choice({"text", "json_object", "json_schema"})},
+                 {"json_schema", nullable(object({{"name", text()},
+                                                  {"schema", of_type("object")},
+                                                  {"strict", nullable(of_type("boolean"))}},
+                                                 {"name", "schema"}))}},
+                {"type"});
+}
+
 Json sampling_fields() {
   constexpr int64_t kMost = int64_t{1} << 30;
   return {{"model", nullable(text())},
@@ -57,7 +66,18 @@ Json sampling_fields() {
           {"top_p", number(0, 1)},
           {"top_k", integer(-1, kMost)},
           {"min_p", number(0, 1)},
+          {"typical_p", number(0, 1)},
           {"repetition_penalty", number(0.01, 100)},
+          {"frequency_penalty", number(-2, 2)},
+          {"presence_penalty", number(-2, 2)},
+          {"logit_bias", nullable({{"type", "object"},
+                                   {"additionalProperties",
+                                    {{"type", "number"}, {"minimum", -100}, {"maximum", 100}}}})},
+          {"response_format", nullable(response_format())},
+          {"grammar", nullable(text())},
+          {"guided_grammar", nullable(text())},
+          {"guided_regex", nullable(text())},
+          {"guided_json", nullable({{"anyOf", Json::array({of_type("object"), text()})}})},
           {"guidance", number(0, 100)},
           {"seed", nullable(of_type("integer"))},
           {"n", integer(1, 16)},
@@ -77,13 +97,45 @@ Json content_part() {
                 {"type"});
 }
 
+Json function_of(Json properties, std::initializer_list<const char*> required) {
+  return object(
+      {{"type", choice({"function"})}, {"function", object(std::move(properties), required)}},
+      {"function"});
+}
+
+Json message() {
+  Json call = function_of({{"name", text()}, {"arguments", text()}}, {"name"});
+  call["properties"]["id"] = nullable(text());
+  return object({{"role", choice({"system", "developer", "user", "assistant", "tool"})},
+                 {"content", nullable({{"anyOf", Json::array({text(), list_of(content_part())})}})},
+                 {"tool_calls", nullable(list_of(std::move(call)))},
+                 {"tool_call_id", nullable(text())},
+                 {"name", nullable(text())}},
+                {"role"});
+}
+
+Json template_body() {
+  const Json tool = function_of({{"name", text()},
+                                 {"description", nullable(text())},
+                                 {"parameters", nullable(of_type("object"))},
+                                 {"strict", nullable(of_type("boolean"))}},
+                                {"name"});
+  const Json named = function_of({{"name", text()}}, {"name"});
+  const Json mode = choice({"none", "auto", "required"});
+  return object({{"model", nullable(text())},
+                 {"messages", list_of(message())},
+                 {"tools", nullable(list_of(tool))},
+                 {"tool_choice", nullable({{"anyOf", Json::array({mode, named})}})},
+                 {"parallel_tool_calls", nullable(of_type("boolean"))}},
+                {"messages"});
+}
+
 Json chat_body() {
   Json fields = sampling_fields();
+  fields.update(template_body()["properties"]);
   fields["max_completion_tokens"] = integer(0, int64_t{1} << 30);
-  fields["messages"] =
-      list_of(object({{"role", choice({"system", "developer", "user", "assistant"})},
-                      {"content", {{"anyOf", Json::array({text(), list_of(content_part())})}}}},
-                     {"role"}));
+  fields["logprobs"] = nullable(of_type("boolean"));
+  fields["top_logprobs"] = integer(0, 20);
   fields["modalities"] = nullable(list_of(choice({"text", "image", "audio", "music"})));
   fields["audio"] = nullable(
       object({{"voice", nullable(text())},
@@ -96,6 +148,7 @@ Json completion_body() {
   const Json ids = list_of(of_type("integer"));
   fields["prompt"] = {{"anyOf", Json::array({text(), list_of(text()), ids, list_of(ids)})}};
   fields["echo"] = nullable(of_type("boolean"));
+  fields["logprobs"] = integer(0, 20);
   return object(std::move(fields), {"prompt"});
 }
 
@@ -150,6 +203,8 @@ Json body_of(RouteId id) {
     case RouteId::kDetokenize:
       return object({{"model", nullable(text())}, {"tokens", list_of(of_type("integer"))}},
                     {"tokens"});
+    case RouteId::kTemplate:
+      return template_body();
     case RouteId::kEmbeddings:
       return object({{"model", nullable(text())}, {"input", Json::object()}});
     default:

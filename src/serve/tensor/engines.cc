@@ -3,10 +3,13 @@
 
 #include "core/log.h"
 #include "core/strings.h"
+#include "pipelines/constrain.h"
 #include "pipelines/converse.h"
 #include "pipelines/text_batcher.h"
 
 #include <c10/util/Exception.h>
+
+#include <algorithm>
 
 namespace tessera::serve {
 namespace {
@@ -106,13 +109,37 @@ class AnyEngine : public Engine {
   ModelCard card_;
 };
 
+pipelines::ConstraintSpec constraint_spec(const Constraint& constraint) {
+  using Kind = pipelines::ConstraintSpec::Kind;
+  switch (constraint.kind) {
+    case Constraint::Kind::kJsonObject:
+      return {Kind::kJsonObject};
+    case Constraint::Kind::kJsonSchema:
+      return {Kind::kJsonSchema, constraint.text};
+    case Constraint::Kind::kGrammar:
+      return {Kind::kGrammar, constraint.text};
+    case Constraint::Kind::kRegex:
+      return {Kind::kRegex, constraint.text};
+    case Constraint::Kind::kNone:
+      break;
+  }
+  return {};
+}
+
+// What the client's thread makes of a request.
+struct PreparedText : PreparedRequest {
+  std::vector<int32_t> prompt;
+  nn::GenerationOptions options;
+};
+
 class TextEngine : public Engine {
  public:
   TextEngine(const std::string& folder,
              const std::string& name,
              const nn::LoadOptions& load,
              const pipelines::TextBatchOptions& batch)
-      : model_(folder, load, batch) {
+      : model_(folder, load, batch),
+        constraints_(model_.tokenizer(), model_.defaults(/*chat=*/true).end_ids) {
     card_.id = name_of(folder, name);
     card_.kind = "text";
     card_.input = {Modality::kText};
@@ -120,8 +147,8 @@ class TextEngine : public Engine {
     card_.chat = model_.chat() != nullptr;
     card_.system = card_.chat;
     card_.completion = true;
-    card_.min_p = true;
-    card_.repetition = true;
+    card_.controls = true;
+    card_.tools = card_.chat ? model_.chat()->tool_syntax() : std::nullopt;
     card_.context = model_.room();
   }
 
@@ -131,7 +158,7 @@ class TextEngine : public Engine {
               GenerationListener& listener,
               const std::function<bool()>& go_on) override {
     std::optional<Outcome> outcome;
-    begin({request, listener, go_on, [&](const Outcome& result) { outcome = result; }});
+    begin({request, nullptr, listener, go_on, [&](const Outcome& result) { outcome = result; }});
     while (!outcome.has_value()) {
       step();
     }
@@ -140,10 +167,30 @@ class TextEngine : public Engine {
 
   size_t width() const override { return model_.width(); }
 
+  std::unique_ptr<PreparedRequest> prepare(const GenerationRequest& request) const override {
+    auto prepared = std::make_unique<PreparedText>();
+    prepared->prompt = prompt_of(request);
+    prepared->options = options_of(request);
+    model_.check(prepared->prompt, prepared->options);
+    return prepared;
+  }
+
   uint64_t begin(EngineJob job) override {
+    const std::unique_ptr<PreparedRequest> own =
+        job.prepared == nullptr ? prepare(job.request) : nullptr;
+    auto& prepared = dynamic_cast<PreparedText&>(own ? *own : *job.prepared);
     pipelines::TextRequest request;
-    request.prompt = prompt_of(job.request);
-    request.options = options_of(job.request);
+    request.prompt = std::move(prepared.prompt);
+    request.options = std::move(prepared.options);
+    if (const auto* chat = std::get_if<ChatTask>(&job.request.task);
+        chat != nullptr && !chat->tools.empty()) {
+      request.shown = model_.chat()->call_ids();
+    }
+    if (job.request.top_logprobs.has_value()) {
+      request.on_logprobs = [this, &listener = job.listener](const nn::TokenLogprobs& token) {
+        listener.on_token(report_of(token));
+      };
+    }
     request.on_text = [&listener = job.listener,
                        go_on = std::move(job.go_on)](std::string_view piece) {
       if (!piece.empty()) {
@@ -182,11 +229,20 @@ class TextEngine : public Engine {
     return model_.tokenizer().decode(ids);
   }
 
+  std::string prompt_text(const ChatTask& task) const override {
+    TESSERA_CHECK(model_.chat() != nullptr, Unsupported, "this model continues text alone");
+    return model_.chat()->text(task.messages, settings_of(task));
+  }
+
  private:
+  static pipelines::PromptSettings settings_of(const ChatTask& task) {
+    return {.tools = task.tools, .call = !task.must_call.empty()};
+  }
+
   std::vector<int32_t> prompt_of(const GenerationRequest& request) const {
     if (const auto* chat = std::get_if<ChatTask>(&request.task)) {
       TESSERA_CHECK(model_.chat() != nullptr, Unsupported, "this model continues text alone");
-      return model_.chat()->prompt(chat->messages);
+      return model_.chat()->prompt(chat->messages, settings_of(*chat));
     }
     const auto& prompt = std::get<CompletionTask>(request.task);
     return prompt.ids.empty() ? tokenize(prompt.text, true) : prompt.ids;
@@ -196,26 +252,63 @@ class TextEngine : public Engine {
     const Sampling& wanted = request.sampling;
     nn::GenerationOptions options = model_.defaults(std::holds_alternative<ChatTask>(request.task));
     nn::SamplingParams& sampling = options.sampling;
-    const bool chosen = wanted.temperature || wanted.top_p || wanted.top_k || wanted.min_p;
+    const bool chosen =
+        wanted.temperature || wanted.top_p || wanted.top_k || wanted.min_p || wanted.typical_p;
     sampling.greedy = sampling.greedy && !chosen;
     sampling.temperature = wanted.temperature.value_or(sampling.temperature);
     sampling.top_p = wanted.top_p.value_or(sampling.top_p);
     sampling.top_k = wanted.top_k.value_or(sampling.top_k);
     sampling.min_p = wanted.min_p.value_or(sampling.min_p);
     sampling.repetition_penalty = wanted.repetition_penalty.value_or(sampling.repetition_penalty);
+    sampling.typical_p = wanted.typical_p.value_or(sampling.typical_p);
+    sampling.frequency_penalty = wanted.frequency_penalty.value_or(0);
+    sampling.presence_penalty = wanted.presence_penalty.value_or(0);
+    sampling.logit_bias = wanted.logit_bias;
     if (sampling.temperature == 0) {
       sampling.greedy = true;
       sampling.temperature = 1;
     }
     options.max_new_tokens = request.max_new_tokens;
     options.seed = wanted.seed;
+    options.top_logprobs = request.top_logprobs.value_or(0);
+    options.constraint = constraints_.get(spec_of(request));
     return options;
+  }
+
+  pipelines::ConstraintSpec spec_of(const GenerationRequest& request) const {
+    const auto* chat = std::get_if<ChatTask>(&request.task);
+    if (chat == nullptr || chat->must_call.empty()) {
+      return constraint_spec(request.constraint);
+    }
+    TESSERA_CHECK(card_.tools.has_value(), Unsupported, "this model calls no tools");
+    pipelines::ConstraintSpec spec{.kind = pipelines::ConstraintSpec::Kind::kToolCalls,
+                                   .syntax = *card_.tools,
+                                   .many = chat->many_calls};
+    for (const text::Tool& tool : chat->tools) {
+      if (std::find(chat->must_call.begin(), chat->must_call.end(), tool.name) !=
+          chat->must_call.end()) {
+        spec.tools.push_back(tool);
+      }
+    }
+    return spec;
+  }
+
+  TokenReport report_of(const nn::TokenLogprobs& token) const {
+    const auto choice = [&](int64_t id, float logprob) {
+      return TokenChoice{model_.tokenizer().token_bytes(static_cast<int32_t>(id)), logprob};
+    };
+    TokenReport report{choice(token.id, token.logprob)};
+    for (const auto& [id, logprob] : token.top) {
+      report.top.push_back(choice(id, logprob));
+    }
+    return report;
   }
 
   static Outcome outcome_of(const pipelines::TextResult& result) {
     Outcome outcome{.error = std::nullopt,
                     .reason = result.reason,
                     .prompt_tokens = result.prompt_tokens,
+                    .cached_tokens = result.cached_tokens,
                     .new_tokens = result.new_tokens,
                     .forgotten = 0,
                     .prefill_seconds = result.prefill_seconds,
@@ -233,6 +326,7 @@ class TextEngine : public Engine {
   }
 
   pipelines::TextBatcher model_;
+  mutable pipelines::ConstraintCache constraints_;
   ModelCard card_;
 };
 

@@ -13,22 +13,6 @@ namespace {
 
 using io::Json;
 
-void expect_error(const RawClient::Answer& answer,
-                  int status,
-                  const std::string& type,
-                  const Json& param = nullptr) {
-  EXPECT_EQ(answer.status, status) << answer.body;
-  const Json body = Json::parse(answer.body);
-  ASSERT_TRUE(body.contains("error")) << answer.body;
-  EXPECT_EQ(body.size(), 1U);
-  const Json& error = body["error"];
-  EXPECT_EQ(error.size(), 4U);
-  EXPECT_EQ(error["type"], type);
-  EXPECT_EQ(error["param"], param) << answer.body;
-  EXPECT_TRUE(error["message"].is_string() && !error["message"].get<std::string>().empty());
-  EXPECT_TRUE(error["code"].is_string() || error["code"].is_null());
-}
-
 TEST(OpenAi, AnswersAConversation) {
   ServedModel served;
   RawClient client(served.port());
@@ -45,8 +29,17 @@ TEST(OpenAi, AnswersAConversation) {
   EXPECT_EQ(body["choices"][0]["message"]["role"], "assistant");
   EXPECT_EQ(body["choices"][0]["message"]["content"], "one two three");
   EXPECT_EQ(body["choices"][0]["finish_reason"], "stop");
-  EXPECT_EQ(body["usage"],
-            Json({{"prompt_tokens", 7}, {"completion_tokens", 3}, {"total_tokens", 10}}));
+  EXPECT_EQ(body["usage"], Json({{"prompt_tokens", 7},
+                                 {"completion_tokens", 3},
+                                 {"total_tokens", 10},
+                                 {"prompt_tokens_details", {{"cached_tokens", 3}}}}));
+  EXPECT_EQ(body["timings"]["cache_n"], 3);
+  EXPECT_EQ(body["timings"]["prompt_n"], 4);
+  EXPECT_EQ(body["timings"]["predicted_n"], 3);
+  for (const char* name :
+       {"prompt_ms", "prompt_per_second", "predicted_ms", "predicted_per_second"}) {
+    EXPECT_TRUE(body["timings"][name].is_number()) << name;
+  }
   ASSERT_EQ(served.control->requests.size(), 1U);
   EXPECT_EQ(served.control->requests[0].sampling.seed, 5U);
   EXPECT_EQ(std::get<ChatTask>(served.control->requests[0].task).to, Modality::kText);
@@ -304,6 +297,8 @@ TEST(OpenAi, WrongMessagesAreNamed) {
       post(
           R"([{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}]}])"),
       400, bad, "messages[0].content[0].input_audio.data");
+  expect_error(post(R"([{"role":"function","content":"x"}])"), 501, "not_supported_error",
+               "messages[0].role");
   expect_error(post(R"([{"role":"tool","content":"x"}])"), 501, "not_supported_error",
                "messages[0].role");
   expect_error(client.post("/v1/chat/completions", "{\"messages\":"), 400, bad);
@@ -416,7 +411,7 @@ TEST(OpenAi, AFullQueueIsTold) {
 }
 
 TEST(OpenAi, Completions) {
-  ServedModel served({.text_only = true});
+  ServedModel served({.kind = ScriptedEngine::Kind::kPrompts});
   RawClient client(served.port());
   const auto post = [&](const std::string& body) { return client.post("/v1/completions", body); };
   Json body = Json::parse(post(R"({"prompt":"a b c d","max_tokens":2})").body);
@@ -428,6 +423,7 @@ TEST(OpenAi, Completions) {
   EXPECT_EQ(body["choices"][1]["text"], "aa");
   EXPECT_EQ(body["choices"][2]["text"], "b cb c");
   EXPECT_EQ(body["usage"]["prompt_tokens"], 14);  // of two prompts
+  EXPECT_EQ(body["usage"]["prompt_tokens_details"]["cached_tokens"], 6);
   body = Json::parse(post(R"({"prompt":[[104,105],[106]]})").body);
   EXPECT_EQ(body["choices"][0]["text"], "hi");
   EXPECT_EQ(body["choices"][1]["text"], "j");

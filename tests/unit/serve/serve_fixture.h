@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -204,10 +205,14 @@ class ScriptedEngine : public Engine {
     std::atomic<bool> hold = false;  // runs wait here, asking go_on
     std::mutex mutex;
     std::vector<GenerationRequest> requests;
+    std::vector<std::thread::id> readers, runners;  // threads that prepared and that ran
   };
+  /// Any-to-any; bare prompts alone; a language model with all that these can.
+  enum class Kind { kAny, kPrompts, kLanguage };
 
-  explicit ScriptedEngine(std::shared_ptr<Control> control, bool text_only = false)
+  explicit ScriptedEngine(std::shared_ptr<Control> control, Kind kind = Kind::kAny)
       : control_(std::move(control)) {
+    const bool text_only = kind != Kind::kAny;
     card_.id = "scripted";
     card_.kind = text_only ? "text" : "any-to-any";
     card_.input = {Modality::kText};
@@ -215,16 +220,33 @@ class ScriptedEngine : public Engine {
       card_.input = {Modality::kText, Modality::kImage, Modality::kSpeech, Modality::kMusic};
     }
     card_.output = card_.input;
-    card_.chat = !text_only;
+    card_.chat = kind != Kind::kPrompts;
     card_.completion = text_only;
+    if (kind == Kind::kLanguage) {
+      card_.system = card_.controls = true;
+      card_.tools = text::ToolSyntax::kHermes;
+    }
     card_.voices = {"Sally", "Rob"};
     card_.context = 1000;
   }
 
   const ModelCard& card() const override { return card_; }
 
-  /// Words of the answer: "make:image" makes a picture of 2 × 2, "make:speech" and "make:music" one
-  /// second of sound, "fail:input" and "fail:inside" throw, "flood" goes on for ever.
+  /// "refuse:prompt" anywhere cannot be read.
+  std::unique_ptr<PreparedRequest> prepare(const GenerationRequest& request) const override {
+    {
+      const std::lock_guard lock(control_->mutex);
+      control_->readers.push_back(std::this_thread::get_id());
+    }
+    TESSERA_CHECK(text_of(request).find("refuse:prompt") == std::string::npos, InvalidArgument,
+                  "this prompt cannot be read");
+    return nullptr;
+  }
+
+  /// With log-probabilities each word is a token of -0.5, beside "other" of -1 and one that cannot
+  /// come. Words of the answer: "make:image" makes a picture of 2 × 2, "make:speech" and
+  /// "make:music" one second of sound, "fail:input" and "fail:inside" throw, "flood" goes on for
+  /// ever.
   Outcome run(const GenerationRequest& request,
               GenerationListener& listener,
               const std::function<bool()>& go_on) override {
@@ -232,8 +254,10 @@ class ScriptedEngine : public Engine {
     {
       const std::lock_guard lock(control_->mutex);
       control_->requests.push_back(request);
+      control_->runners.push_back(std::this_thread::get_id());
     }
-    Outcome outcome{.error = std::nullopt, .reason = "stop", .prompt_tokens = 7};
+    Outcome outcome{
+        .error = std::nullopt, .reason = "stop", .prompt_tokens = 7, .cached_tokens = 3};
     const auto step = [&] {
       ++outcome.new_tokens;
       ++control_->tokens;
@@ -249,6 +273,12 @@ class ScriptedEngine : public Engine {
     const std::string text = text_of(request);
     for (size_t at = 0; at < text.size() && outcome.reason == "stop";) {
       const size_t end = std::min(text.find(' ', at + 1), text.size());
+      if (request.top_logprobs.has_value()) {
+        TokenReport token{{text.substr(at, end - at), -0.5}};
+        token.top = {token.chosen, {" other", -1}, {"\xC3", -INFINITY}};
+        token.top.resize(static_cast<size_t>(std::min<int64_t>(3, *request.top_logprobs)));
+        listener.on_token(token);
+      }
       say(text.substr(at, end - at), request, listener, step);
       at = end;
       if (request.max_new_tokens > 0 && outcome.new_tokens >= request.max_new_tokens &&
@@ -260,6 +290,14 @@ class ScriptedEngine : public Engine {
     return outcome;
   }
 
+  std::string prompt_text(const ChatTask& task) const override {
+    std::string text;
+    for (const Message& message : task.messages) {
+      text += std::to_string(static_cast<int>(message.role)) + ":" +
+              std::get<std::string>(message.parts.at(0).content) + "\n";
+    }
+    return text + std::to_string(task.tools.size()) + " tools";
+  }
   std::vector<int32_t> tokenize(std::string_view text, bool) const override {
     return {text.begin(), text.end()};
   }
@@ -345,14 +383,13 @@ class ServedModel {
     ServiceOptions service = {};
     HttpServerOptions http = {};
     size_t queue = 64;
-    bool text_only = false;
+    ScriptedEngine::Kind kind = ScriptedEngine::Kind::kAny;
   };
   ServedModel() : ServedModel(Setup{}) {}
   explicit ServedModel(Setup setup) : service(std::move(setup.service)) {
     setup.http.port = 0;
-    queue =
-        std::make_unique<DeviceQueue>(std::make_unique<ScriptedEngine>(control, setup.text_only),
-                                      setup.queue, service.observer("scripted"));
+    queue = std::make_unique<DeviceQueue>(std::make_unique<ScriptedEngine>(control, setup.kind),
+                                          setup.queue, service.observer("scripted"));
     service.set_backend(queue.get());
     server = std::make_unique<HttpServer>(setup.http, service.handlers());
     thread_ = std::thread([this] { server->run(); });
@@ -383,6 +420,23 @@ class ServedModel {
 inline std::string chat_body(const std::string& text, const std::string& more = "") {
   return R"({"messages":[{"role":"user","content":)" + io::Json(text).dump() + "}]" +
          (more.empty() ? "" : "," + more) + "}";
+}
+
+/// Expects an error of OpenAI's form.
+inline void expect_error(const RawClient::Answer& answer,
+                         int status,
+                         const std::string& type,
+                         const io::Json& param = nullptr) {
+  EXPECT_EQ(answer.status, status) << answer.body;
+  const io::Json body = io::Json::parse(answer.body);
+  ASSERT_TRUE(body.contains("error")) << answer.body;
+  EXPECT_EQ(body.size(), 1U);
+  const io::Json& error = body["error"];
+  EXPECT_EQ(error.size(), 4U);
+  EXPECT_EQ(error["type"], type);
+  EXPECT_EQ(error["param"], param) << answer.body;
+  EXPECT_TRUE(error["message"].is_string() && !error["message"].get<std::string>().empty());
+  EXPECT_TRUE(error["code"].is_string() || error["code"].is_null());
 }
 
 /// The JSON of each "data:" event of a body; "[DONE]" as a string. Fails the test on other lines.
