@@ -2,9 +2,8 @@
 // kernel, as the exact path of linear_blocks: each thread takes a share of the output rows and
 // dequantises them into a buffer that stays in cache, which goes through the fp32 kernel for few
 // rows of x or libtorch's GEMM for many.
-#include "ops/linear_packed.h"
-
 #include "core/error.h"
+#include "ops/linear_packed_kernels.h"
 #include "ops/linear_small.h"
 
 #include <ATen/Parallel.h>
@@ -151,6 +150,10 @@ at::Tensor linear_packed(const at::Tensor& x,
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = weight.out();
   return y.view(shape);
+}
+
+at::Tensor linear_packed(const at::Tensor& x, const PackedWeight& weight) {
+  return linear_packed(x, weight, cpu::kernels());
 }
 
 at::Tensor dequantize_packed(const PackedWeight& weight) {

@@ -1,10 +1,8 @@
 // x · Wᵀ with fp32 activations and a weight of packed integers or table entries (io/packed_rows.h),
-// on the CPU. The stored bytes stay where they are. Up to kSmallRows rows of x go through kernels
-// that read them once (layouts without one, and more rows, become floats a tile of rows at a time).
+// on the CPU. The stored bytes stay where they are; a tile of rows at a time becomes floats.
 #pragma once
 
 #include "io/packed_rows.h"
-#include "ops/cpu/dispatch.h"
 
 #include <ATen/core/Tensor.h>
 
@@ -22,15 +20,9 @@ struct PackedWeight {
   int64_t in() const;
 };
 
-/// x fp32 [..., in] -> fp32 [..., out], exact: the dequantised weight's numbers, sums at least as
-/// exact as in fp32; up to kSmallRows rows give the same bits together or alone where there is a
-/// kernel. Differentiable in x. Throws InvalidArgument for another x.
-at::Tensor linear_packed(const at::Tensor& x,
-                         const PackedWeight& weight,
-                         const cpu::Kernels& kernels = cpu::kernels());
-
-/// Whether a kernel reads this layout (tests and measurements ask).
-bool has_packed_kernel(const PackedWeight& weight, const cpu::Kernels& kernels = cpu::kernels());
+/// x fp32 [..., in] -> fp32 [..., out], exact: the dequantised weight's numbers, fp32 sums.
+/// Differentiable in x. Throws InvalidArgument for another x.
+at::Tensor linear_packed(const at::Tensor& x, const PackedWeight& weight);
 
 /// The whole weight as fp32 [out, in].
 at::Tensor dequantize_packed(const PackedWeight& weight);
