@@ -21,7 +21,7 @@ struct Vector {
   using Floats = __m512;
   using Table = __m512;
   static constexpr int64_t kWidth = 16;
-  static constexpr int kRows = 4;
+  static constexpr int kRows = 2;
   static constexpr int kOut = 4;
 
   static Ints load(const std::byte* p) { return _mm512_loadu_si512(p); }
