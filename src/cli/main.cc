@@ -371,7 +371,9 @@ void add_bench_linear(CLI::App& bench, Options& o) {
   CLI::App* command = bench.add_subcommand(
       "linear", "Linears of a 1.1 G Llama alone, by weight format and number of tokens");
   BenchLinearOptions& options = o.bench_linear;
-  command->add_option("--formats", options.formats, "GGUF block formats, or Q4_K_M")
+  command
+      ->add_option("--formats", options.formats,
+                   "GGUF block formats, Q4_K_M, or GPTQ, AWQ, W4A16, NF4")
       ->delimiter(',')
       ->capture_default_str();
   command->add_option("--rows", options.rows, "tokens at once")
@@ -385,7 +387,8 @@ void add_bench_linear(CLI::App& bench, Options& o) {
   add_tensor_options(command, options);
   command->footer(
       "Examples:\n  tessera bench linear\n"
-      "  tessera bench linear --formats Q4_K,Q6_K --rows 1,2,3,4,8,16 --json");
+      "  tessera bench linear --formats Q4_K,Q6_K --rows 1,2,3,4,8,16 --json\n"
+      "  tessera bench linear --formats GPTQ,AWQ,W4A16,NF4 --rows 1,4,16");
   command->final_callback([&o] { tensor_commands().bench_linear(o.bench_linear); });
 }
 

@@ -1,5 +1,5 @@
 // x · Wᵀ with fp32 activations and a weight of packed integers or table entries (io/packed_rows.h),
-// on the CPU. The stored bytes stay where they are; a tile of rows at a time becomes floats.
+// on the CPU. The stored bytes stay where they are: kernels read them, or tiles become floats.
 #pragma once
 
 #include "io/packed_rows.h"
@@ -20,7 +20,7 @@ struct PackedWeight {
   int64_t in() const;
 };
 
-/// x fp32 [..., in] -> fp32 [..., out], exact: the dequantised weight's numbers, fp32 sums.
+/// x fp32 [..., in] -> fp32 [..., out], exact: the dequantised weight's numbers, sums as in fp32.
 /// Differentiable in x. Throws InvalidArgument for another x.
 at::Tensor linear_packed(const at::Tensor& x, const PackedWeight& weight);
 

@@ -35,4 +35,15 @@ io::Json measure_linears(const std::vector<std::string>& formats,
                          bool exact,
                          double seconds);
 
+/// Whether measure_packed knows the layout: GPTQ, AWQ, W4A16 (compressed-tensors; all with groups
+/// of 128), NF4 (blocks of 64).
+bool is_packed_layout(const std::string& format);
+
+/// Times single linears in a layout of packed checkpoints: rows as in measure_linears' "linears",
+/// with "shape" [out, in]. measure_linears calls it for such formats.
+io::Json measure_packed(const std::string& format,
+                        const std::vector<int64_t>& rows,
+                        double seconds,
+                        double read_gb_s);
+
 }  // namespace tessera::pipelines

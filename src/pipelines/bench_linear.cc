@@ -39,7 +39,8 @@ Mix mix_of(const std::string& name) {
   }
   const std::optional<BlockFormat> format = io::block_format_from_name(name);
   TESSERA_CHECK(format.has_value() && io::can_quantize(*format), InvalidArgument,
-                "bench linear: format '{}' is not known; expected Q4_K_M, Q4_0, Q8_0, BF16 …",
+                "bench linear: format '{}' is not known; expected Q4_K_M, Q4_0, Q8_0, BF16 …, "
+                "GPTQ, AWQ, W4A16 or NF4",
                 name);
   const bool low = io::block_bytes(*format, 256) < io::block_bytes(BlockFormat::kQ6_K, 256);
   return {*format, *format, low ? BlockFormat::kQ6_K : *format};
@@ -140,6 +141,12 @@ io::Json measure_linears(const std::vector<std::string>& formats,
       static_cast<double>(2 * kWidth * kWidth + 2 * kWidth * kKeyWidth + 3 * kWidth * kInner);
   io::Json results = io::Json::array();
   for (const std::string& name : formats) {
+    if (is_packed_layout(name)) {
+      for (io::Json& row : measure_packed(name, rows, seconds, read)) {
+        results.push_back(std::move(row));
+      }
+      continue;
+    }
     const Linears linears = make_linears(mix_of(name));
     double bytes = 0;
     for (const Layer& layer : linears.layers) {

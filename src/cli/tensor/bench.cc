@@ -107,11 +107,12 @@ int run_bench_linear(const BenchLinearOptions& options) {
       return;
     }
     print(result.at("machine"), false);
-    std::printf("\n%-8s %5s %10s %10s %8s %9s %9s\n", "format", "rows", "ms", "tok/s", "GB/s",
+    std::printf("\n%-18s %5s %10s %10s %8s %9s %9s\n", "format", "rows", "ms", "tok/s", "GB/s",
                 "of read", "GOP/s");
     for (const io::Json& row : result.at("linears")) {
-      std::printf("%-8s %5d %10.2f %10.1f %8.2f %8.0f%% %9.1f\n",
-                  row.at("format").get<std::string>().c_str(), row.at("rows").get<int>(),
+      const std::string shape = row.contains("shape") ? " " + row.at("shape").dump() : "";
+      std::printf("%-18s %5d %10.2f %10.1f %8.2f %8.0f%% %9.1f\n",
+                  (row.at("format").get<std::string>() + shape).c_str(), row.at("rows").get<int>(),
                   row.at("ms").get<double>(), row.at("tok_s").get<double>(),
                   row.at("gb_s").get<double>(), 100 * row.at("share_of_read_peak").get<double>(),
                   row.at("gops").get<double>());

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "io/block_format.h"
+#include "io/packed_rows.h"
 
 #include <cstdint>
 #include <string_view>
@@ -72,6 +73,23 @@ struct BlockKernels {
   bool fine;   // one scale for 16 numbers; otherwise for 32
 };
 
+/// y = x Wᵀ for a packed weight (io/packed_rows.h) that is read where it lies.
+template <class W>
+struct PackedKernel {
+  /// Bytes of one prepared row of x, a multiple of 64; 0 for a layout that the kernel cannot read.
+  int64_t (*room)(const W& w);
+  /// Prepares one row of x [in] at `out`, which lies at a multiple of 64.
+  void (*prepare)(const W& w, const float* x, std::byte* out);
+  /// Outputs [begin, end) of `rows` prepared rows; begin is a multiple of 32.
+  void (*multiply)(const W& w,
+                   const std::byte* xs,
+                   int64_t rows,
+                   int64_t begin,
+                   int64_t end,
+                   float* y,
+                   int64_t y_stride);
+};
+
 struct Kernels {
   Isa isa;
   SmallLinear<Bf16> linear_bf16;
@@ -89,6 +107,9 @@ struct Kernels {
   /// Multiplies and adds independent int8 products in registers; returns how many operations
   /// (a product and a sum are two). Null where the instruction set has no such instruction.
   int64_t (*int8_peak)(int64_t repeats);
+  /// Kernels of packed weights; null where the instruction set has none.
+  const PackedKernel<io::GroupedRows>* grouped;
+  const PackedKernel<io::TableRows>* table;
 };
 
 /// The table in use. Throws InvalidArgument when TESSERA_CPU_ISA names something unknown or
@@ -105,6 +126,12 @@ const BlockKernels* avx512_blocks(io::BlockFormat format);
 int64_t avx512_int8_peak(int64_t repeats);
 void avx2_quantize(const float* x, int64_t count, int8_t* codes, float* scales, int32_t* sums);
 void avx512_quantize(const float* x, int64_t count, int8_t* codes, float* scales, int32_t* sums);
+
+// Defined in linear_packed_<isa>.cc.
+extern const PackedKernel<io::GroupedRows> kAvx2Grouped;
+extern const PackedKernel<io::GroupedRows> kAvx512Grouped;
+extern const PackedKernel<io::TableRows> kAvx2Table;
+extern const PackedKernel<io::TableRows> kAvx512Table;
 
 // One for each object file; defined in linear_small_<isa>.cc.
 extern const Kernels kPortableKernels;

@@ -70,6 +70,8 @@ const Kernels kAvx2Kernels{Isa::kAvx2,
                            avx2_quantize,
                            rms_norm_row<Vector>,
                            silu_product<Vector>,
-                           nullptr};
+                           nullptr,
+                           &kAvx2Grouped,
+                           &kAvx2Table};
 
 }  // namespace tessera::ops::cpu

@@ -65,6 +65,8 @@ const Kernels kAvx512Kernels{Isa::kAvx512,
                              avx512_quantize,
                              rms_norm_row<Vector>,
                              silu_product<Vector>,
-                             avx512_int8_peak};
+                             avx512_int8_peak,
+                             &kAvx512Grouped,
+                             &kAvx512Table};
 
 }  // namespace tessera::ops::cpu

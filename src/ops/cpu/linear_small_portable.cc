@@ -72,7 +72,8 @@ struct Vector {
 #include "ops/cpu/linear_small_body.h"
 #include "ops/cpu/norm_body.h"
 
-// Block formats are dequantised row by row (ops/linear_blocks.cc).
+// Block formats are dequantised row by row (ops/linear_blocks.cc), packed weights by tiles of rows
+// (ops/linear_packed.cc).
 const BlockKernels* no_blocks(io::BlockFormat) {
   return nullptr;
 }
@@ -88,6 +89,8 @@ const Kernels kPortableKernels{Isa::kPortable,
                                nullptr,
                                rms_norm_row<Vector>,
                                silu_product<Vector>,
+                               nullptr,
+                               nullptr,
                                nullptr};
 
 }  // namespace tessera::ops::cpu

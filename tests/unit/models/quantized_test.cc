@@ -151,5 +151,20 @@ TEST(Quantized, PackedWeightsAreNotCopied) {
   }
 }
 
+// Few rows: the kernels that read packed bytes, where a layout has one.
+TEST(Quantized, LogitsOfAFewTokensAreThoseOfTheDequantisedModel) {
+  const c10::InferenceMode inference;
+  const Tensor ids = at::arange(3, 12).unsqueeze(0);
+  for (const auto& folder :
+       io::fs::directory_iterator(io::fs::path(TESSERA_GOLDENS) / "quantized")) {
+    const ModelFolder found = open_folder(folder.path().string());
+    const Tensor stored = load_model(found, {})->run("forward", {{"input_ids", ids}}).at("logits");
+    const Tensor plain =
+        load_model(found, {.dtype = at::kFloat})->run("forward", {{"input_ids", ids}}).at("logits");
+    const double largest = plain.abs().max().item<double>();
+    EXPECT_LT((stored - plain).abs().max().item<double>() / largest, 2e-6) << folder.path();
+  }
+}
+
 }  // namespace
 }  // namespace tessera::models
