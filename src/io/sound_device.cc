@@ -49,7 +49,7 @@ std::vector<Device> devices_of(const std::string& device) {
   return {{device.substr(0, colon), address.empty() ? "default" : std::move(address)}};
 }
 
-// The first device that opens; `open(device)` returns null or throws Error.
+// What `open(device)` makes of the first device that it does not throw for.
 template <class Open>
 auto open_first(const std::string& device, Open open) {
   register_devices();
@@ -100,6 +100,8 @@ Loudspeaker::Loudspeaker(const std::string& device, int sample_rate, int channel
                                                        one.address.c_str());
     TESSERA_CHECK(code >= 0, Unsupported, "{}: this FFmpeg plays to no such device ({})", one.kind,
                   ffmpeg_error(code));
+    TESSERA_CHECK((impl->context->oformat->flags & AVFMT_NOFILE) != 0, Unsupported,
+                  "{}: is a kind of file, no device; try alsa or pulse", one.kind);
     AVStream* stream = av.avformat_new_stream(impl->context, nullptr);
     impl->packet.reset(av.av_packet_alloc());
     check_allocated(stream);

@@ -23,12 +23,12 @@ float* entry(std::span<float> logits, int64_t id, int64_t first_id) {
 }
 
 void repetition_penalty(std::span<float> logits, double penalty, const SamplingContext& context) {
-  std::vector<int64_t> ids(context.history.begin(), context.history.end());
-  std::sort(ids.begin(), ids.end());
-  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  std::vector<bool> seen(logits.size());
   const auto factor = static_cast<float>(penalty);
-  for (const int64_t id : ids) {
-    if (float* score = entry(logits, id, context.first_id)) {
+  for (const int64_t id : context.history) {
+    float* score = entry(logits, id, context.first_id);
+    if (score != nullptr && !seen[static_cast<size_t>(score - logits.data())]) {
+      seen[static_cast<size_t>(score - logits.data())] = true;
       *score = *score < 0 ? *score * factor : *score / factor;
     }
   }
@@ -37,14 +37,13 @@ void repetition_penalty(std::span<float> logits, double penalty, const SamplingC
 void count_penalties(std::span<float> logits,
                      const SamplingParams& params,
                      const SamplingContext& context) {
-  std::vector<int64_t> ids(context.history.begin() + static_cast<std::ptrdiff_t>(context.prompt),
-                           context.history.end());
-  std::sort(ids.begin(), ids.end());
-  for (size_t i = 0; i < ids.size(); ++i) {
-    if (float* score = entry(logits, ids[i], context.first_id)) {
-      const bool first = i == 0 || ids[i] != ids[i - 1];
-      *score -=
-          static_cast<float>(params.frequency_penalty + (first ? params.presence_penalty : 0.0));
+  std::vector<bool> seen(logits.size());
+  for (const int64_t id : context.history.subspan(context.prompt)) {
+    if (float* score = entry(logits, id, context.first_id)) {
+      const auto index = static_cast<size_t>(score - logits.data());
+      const double presence = seen[index] ? 0.0 : params.presence_penalty;
+      seen[index] = true;
+      *score -= static_cast<float>(params.frequency_penalty + presence);
     }
   }
 }

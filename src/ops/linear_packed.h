@@ -20,7 +20,8 @@ struct PackedWeight {
   int64_t in() const;
 };
 
-/// x fp32 [..., in] -> fp32 [..., out], exact: the dequantised weight's numbers, sums as in fp32.
+/// x fp32 [..., in] -> fp32 [..., out], the dequantised weight's numbers, sums as in fp32; beside
+/// outliers the other activations lose low bits (docs/numerics.md).
 /// Differentiable in x. Throws InvalidArgument for another x.
 at::Tensor linear_packed(const at::Tensor& x, const PackedWeight& weight);
 

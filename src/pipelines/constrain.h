@@ -55,7 +55,7 @@ class ConstraintCache {
  public:
   /// As ConstraintMaker, which is made when it is first needed; `tokenizer` must outlive this. At
   /// most `most` grammars are kept.
-  ConstraintCache(const text::Tokenizer& tokenizer, std::vector<int64_t> end_ids, size_t most = 32)
+  ConstraintCache(const text::Tokenizer& tokenizer, std::vector<int64_t> end_ids, size_t most = 16)
       : tokenizer_(tokenizer), end_ids_(std::move(end_ids)), most_(most) {}
 
   /// As ConstraintMaker::make.

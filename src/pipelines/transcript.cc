@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include <map>
+
 namespace tessera::pipelines {
 namespace {
 
@@ -19,7 +21,11 @@ background:#e6f4ea}.note{font-size:12px;color:#777;margin:.2em 0 0}
 .bubble audio{width:min(340px,100%);display:block;margin:.3em 0}
 @media(prefers-color-scheme:dark){.bubble{background:#232a33}.reply{background:#1d3324}})";
 
-std::string render_part(const Part& part) {
+// Sounds by their bytes: one that comes again is a link to where it stands, since they are most of
+// a page.
+using Sounds = std::map<std::string, size_t>;
+
+std::string render_part(const Part& part, Sounds& sounds) {
   if (const auto* text = std::get_if<std::string>(&part.content)) {
     return "<p>" + html_text(*text) + "</p>";
   }
@@ -27,7 +33,12 @@ std::string render_part(const Part& part) {
   if (const auto* image = std::get_if<Image>(&part.content)) {
     return picture_figure(io::encode_png(*image), name);
   }
-  return sound_figure(io::encode_wav(std::get<Audio>(part.content)), name);
+  const auto [sound, fresh] =
+      sounds.try_emplace(io::encode_wav(std::get<Audio>(part.content)), sounds.size() + 1);
+  return fresh ? fmt::format("<div id=\"sound-{}\">{}</div>", sound->second,
+                             sound_figure(sound->first, name))
+               : fmt::format("<p><a href=\"#sound-{}\">the same {} as above</a></p>", sound->second,
+                             name);
 }
 
 }  // namespace
@@ -36,13 +47,14 @@ std::string render_transcripts(std::string_view title,
                                std::span<const Transcript> transcripts,
                                std::string_view footer) {
   std::string body;
+  Sounds sounds;
   for (const Transcript& transcript : transcripts) {
     body += "<section><h2>" + html_text(transcript.title) + "</h2>";
     for (const TranscriptEntry& entry : transcript.entries) {
       const bool reply = entry.message.role == Role::kAssistant;
       body += reply ? "<div class=\"bubble reply\">" : "<div class=\"bubble\">";
       for (const Part& part : entry.message.parts) {
-        body += render_part(part);
+        body += render_part(part, sounds);
       }
       if (!entry.note.empty()) {
         body += "<p class=\"note\">" + html_text(entry.note) + "</p>";

@@ -154,6 +154,9 @@ Constraint read_guided_json(const JsonFields& fields, const RequestContext& cont
   if (!value->is_string()) {
     return schema_constraint(ordered_member(fields, "guided_json", context), "guided_json");
   }
+  if (value->get_ref<const std::string&>().size() > kMaxOrderedBytes) {
+    fields.fail("guided_json", fmt::format("at most {} bytes", kMaxOrderedBytes));
+  }
   try {
     return schema_constraint(
         io::parse_small_json(value->get_ref<const std::string&>(), "'guided_json'"), "guided_json");
@@ -206,6 +209,9 @@ io::OrderedJson ordered_member(const JsonFields& fields,
                                const RequestContext& context) {
   const io::Json& value = *fields.find(name);
   const std::string_view text = io::member_text(context.body, name);
+  if (text.size() > kMaxOrderedBytes) {
+    fields.fail(name, fmt::format("at most {} bytes", kMaxOrderedBytes));
+  }
   try {
     // Without the text, or with a name in escapes, the keys are sorted.
     return text.empty() || io::parse_json(text, name) != value

@@ -7,6 +7,9 @@
 
 namespace tessera::serve {
 
+/// Most bytes of what is read with the order of its keys, which takes quadratic time.
+inline constexpr size_t kMaxOrderedBytes = 256 << 10;
+
 /// Largest number of tokens that may be asked for.
 inline constexpr int64_t kMaxTokens = int64_t{1} << 30;
 /// Largest `n`.

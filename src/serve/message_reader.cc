@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include <map>
+
 namespace tessera::serve {
 namespace {
 
@@ -40,7 +42,7 @@ class MessageReader {
       } else if (role == "assistant") {
         messages.push_back(assistant(fields));
       } else if (role == "tool") {
-        messages.push_back(tool_result(fields, messages));
+        messages.push_back(tool_result(fields));
       } else if (role == "function") {
         throw not_supported(fields.name_of("role"), "'function' is not supported; use 'tool'");
       } else {
@@ -129,7 +131,7 @@ class MessageReader {
     }
   }
 
-  std::vector<ToolCall> calls(const JsonFields& fields) const {
+  std::vector<ToolCall> calls(const JsonFields& fields) {
     std::vector<ToolCall> result;
     const io::Json* list = fields.array("tool_calls");
     if (is_empty(list)) {
@@ -146,7 +148,14 @@ class MessageReader {
       result.push_back({.id = call.text("id").value_or(""),
                         .name = function.required_text("name"),
                         .arguments = function.text("arguments").value_or("")});
+      if (!result.back().id.empty()) {
+        names_.try_emplace(result.back().id, result.back().name);
+      }
       std::string& arguments = result.back().arguments;
+      argument_bytes_ += arguments.size();
+      if (argument_bytes_ > kMaxOrderedBytes) {
+        function.fail("arguments", fmt::format("at most {} bytes in all calls", kMaxOrderedBytes));
+      }
       if (arguments.find_first_not_of(" \t\r\n") == std::string::npos) {
         arguments = "{}";
       }
@@ -162,18 +171,15 @@ class MessageReader {
   }
 
   // What a function returned. Some templates print its name, which the call tells.
-  Message tool_result(const JsonFields& fields, const std::vector<Message>& before) {
+  Message tool_result(const JsonFields& fields) {
     need_tools(fields.name_of("role"));
     Message message = content(fields);
     message.role = Role::kTool;
     message.call_id = fields.text("tool_call_id").value_or("");
     message.name = fields.text("name").value_or("");
-    for (const Message& other : before) {
-      for (const ToolCall& call : other.calls) {
-        if (message.name.empty() && !call.id.empty() && call.id == message.call_id) {
-          message.name = call.name;
-        }
-      }
+    const auto known = names_.find(message.call_id);
+    if (message.name.empty() && known != names_.end()) {
+      message.name = known->second;
     }
     return message;
   }
@@ -257,6 +263,9 @@ class MessageReader {
   }
 
   const RequestContext& context_;
+  std::map<std::string, std::string>
+      names_;                  // of the functions of earlier calls, by the calls' ids
+  size_t argument_bytes_ = 0;  // of all calls
   size_t media_ = 0;
 };
 

@@ -174,9 +174,11 @@ Admission OpenAiService::Impl::admit(const HttpRequest& request) const {
     error.headers.emplace_back("Allow", match.allow);
     return refuse(error);
   }
+  const Backend* model = backend_or_null;
+  const bool media = match.route->media &&
+                     (model == nullptr || model->card().input != std::vector{Modality::kText});
   return {.refusal = std::nullopt,
-          .body_limit =
-              match.route->media ? options.body_limit : std::min(kSmallBody, options.body_limit)};
+          .body_limit = media ? options.body_limit : std::min(kSmallBody, options.body_limit)};
 }
 
 void OpenAiService::Impl::handle(const std::shared_ptr<Exchange>& exchange) {

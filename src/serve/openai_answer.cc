@@ -113,6 +113,12 @@ void Answer::start(std::vector<GenerationRequest> requests) {
     }
   });
   for (size_t i = 0; i < requests.size(); ++i) {
+    {  // one was refused, or the client went: the others need not be prepared
+      const std::lock_guard lock(mutex_);
+      if (over_ || exchange_->gone()) {
+        break;
+      }
+    }
     try {
       const Backend::Handle handle = tools_.backend.submit(
           std::move(requests[i]), std::make_shared<Listener>(shared_from_this(), i));

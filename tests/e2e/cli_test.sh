@@ -150,6 +150,11 @@ if [ -d "$mini" ]; then
   printf '/to image\nDraw a blue star.\n/to text\nWhat colour is it?\n/save %s\n/quit\n' "$work/talk.jsonl" |
     "$program" converse -m "$mini" --out "$work/media" >"$work/out" 2>"$work/err" || fail "a conversation over a pipe"
   says 'part-0002.png' out; grep -q '<soim>' "$work/talk.jsonl" || fail "/save wrote no picture"
+  # A loudspeaker and a microphone that need no hardware.
+  expect 0 converse -m "$mini" 'Please say: two dogs.' --to speech --play-device alsa:null --out "$work/media" --json
+  says '"type":"speech"' out
+  expect 0 converse -m "$mini" 'Write down what is said.' --mic-device lavfi:sine=duration=1 --to text
+  expect 5 converse -m "$mini" 'Write down what is said.' --mic-device smell; says 'no such device' err
 fi
 
 [ "$failures" = 0 ] && echo "all passed"

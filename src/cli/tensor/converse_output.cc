@@ -63,7 +63,12 @@ void ReplyOutput::end(std::string_view prompt, const pipelines::Reply& reply) {
   }
   line_open_ = false;
   if (player_ != nullptr) {
-    player_->wait();
+    try {
+      player_->wait();
+    } catch (const Error& error) {  // the reply itself is there
+      log::warning("{}; what follows is not played", error.what());
+      player_ = nullptr;
+    }
   }
   log::debug("{} prompt tokens in {:.3f} s, {} tokens in {:.3f} s, ended by {}",
              reply.prompt_tokens, reply.prefill_seconds, reply.new_tokens, reply.decode_seconds,

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <iostream>
 #include <memory>
+#include <utility>
 
 namespace tessera::cli {
 namespace {

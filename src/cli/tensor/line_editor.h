@@ -10,8 +10,9 @@ namespace tessera::cli {
 /// One at a time lives in a process.
 class LineEditor {
  public:
-  /// `commands`: completed at the start of a line ("/image"); what follows is completed as a file.
-  explicit LineEditor(std::vector<std::string> commands);
+  /// `words`: commands, completed at the start of a line ("/image"); what follows is completed as a
+  /// file.
+  explicit LineEditor(std::vector<std::string> words);
   ~LineEditor();
   LineEditor(const LineEditor&) = delete;
   LineEditor& operator=(const LineEditor&) = delete;

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <iostream>
@@ -63,7 +64,7 @@ SoundPlayer::~SoundPlayer() {
   {
     const std::lock_guard lock(mutex_);
     queue_.clear();
-    ends_ = true;
+    ends_ = drop_ = true;
   }
   changed_.notify_all();
   thread_.join();
@@ -83,8 +84,10 @@ void SoundPlayer::wait() {
     changed_.wait_for(lock, std::chrono::milliseconds(50));
     if (train::StopSignal::requested()) {
       queue_.clear();
+      drop_ = true;
     }
   }
+  drop_ = false;
   if (failure_ != nullptr) {
     queue_.clear();
     std::rethrow_exception(std::exchange(failure_, nullptr));
@@ -134,7 +137,14 @@ void SoundPlayer::play_queue() {
       shape = {chunk.sample_rate, chunk.channels};
       speaker = std::make_unique<io::Loudspeaker>(device_, chunk.sample_rate, chunk.channels);
     }
-    speaker->write(chunk.samples);
+    // In pieces, so that a stop is soon heard.
+    const size_t piece =
+        static_cast<size_t>(chunk.sample_rate / 10 + 1) * static_cast<size_t>(chunk.channels);
+    std::span<const float> left = chunk.samples;
+    while (!left.empty() && !drop_) {
+      speaker->write(left.first(std::min(piece, left.size())));
+      left = left.subspan(std::min(piece, left.size()));
+    }
   }
   if (speaker != nullptr) {
     speaker->finish();

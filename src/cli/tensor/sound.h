@@ -3,6 +3,7 @@
 
 #include "core/message.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -37,6 +38,7 @@ class SoundPlayer {
   std::deque<Audio> queue_;
   bool busy_ = false;  // something of the queue is with the device
   bool ends_ = false;
+  std::atomic<bool> drop_ = false;  // what is being played is not wanted any more
   std::exception_ptr failure_;
   std::thread thread_;
 };

@@ -2,7 +2,9 @@
 // instruction set over a vector type V. Sums are exact integers within a run of at most 128 inputs
 // of one group: an activation is a 24-bit fixed-point number, scaled by a power of two for its run
 // and row, in three signed bytes (limbs), each multiplied with the unsigned codes of the weight.
-// Limbs are put together, and runs added, in fp32: the result is as exact as a product in fp32.
+// Limbs are put together, and runs added, in fp32. An activation is off by 2^-24 of the largest in
+// its run, so that the result is as good as a product in fp32 unless outliers of some thousand
+// times the rest meet weights near zero.
 //   word   32 / bits numbers of one output that follow each other along the inputs, the first in
 //          the lowest bits; a lane of a register is the word of one output
 //   tile   words [≤ 32][128 outputs], in the L1 cache. Words along columns (GPTQ) are multiplied

@@ -20,7 +20,7 @@ constexpr size_t kMaxFrames = 64;        // with more callers, one level must do
 constexpr size_t kLoopBranch = 2;        // nodes of a branch for which the loop is looked at
 constexpr size_t kBigBranch = 256;       // the same where no loop was seen yet
 constexpr size_t kMaxRests = 8'000'000;  // bytes of rests of one mask
-constexpr size_t kCacheLimit = size_t{256} << 20;  // bytes of masks
+constexpr size_t kCacheLimit = size_t{64} << 20;   // bytes of masks
 constexpr size_t kStacksLimit = size_t{32} << 20;  // bytes of stacks
 constexpr size_t kListLimit = 8;                   // list up to vocabulary / 8 / 32 tokens
 

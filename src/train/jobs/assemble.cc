@@ -19,6 +19,7 @@
 #include "train/data/world_items.h"
 #include "train/job.h"
 #include "train/recipe.h"
+#include "train/world/help.h"
 
 #include <algorithm>
 
@@ -58,6 +59,7 @@ class Assembly {
  private:
   void add_format(const Options& model, const io::fs::path& tokenizer);
   void add_codecs(const Options& model, const io::fs::path& tokenizer);
+  void add_help();
   void add_language_model(const text::Tokenizer& tokenizer);
   void check_ids(const text::Tokenizer& tokenizer) const;
   io::Json generation_config() const;
@@ -139,7 +141,28 @@ void Assembly::add_codecs(const Options& model, const io::fs::path& tokenizer) {
       files_[fmt::format("{}/{}", folder, file)] = io::read_file(source / file);
     }
   }
+  add_help();
   files_["any_to_any.json"] = any_.dump(2) + "\n";
+}
+
+// What /help tells of the world that the model was trained on.
+void Assembly::add_help() {
+  const auto world = any_.find("world");
+  if (world == any_.end() || !world->is_object()) {
+    return;
+  }
+  world::WorldLimits limits;
+  for (const auto& [key, value] : {std::pair("emoji", &limits.emoji),
+                                   {"groups", &limits.groups},
+                                   {"voices", &limits.voices}}) {
+    const int most = *value;
+    *value = std::clamp(world->value(key, most), 1, most);
+  }
+  std::set<Modality> modalities;
+  for (const auto& [modality, info] : infos_) {
+    modalities.insert(modality);
+  }
+  any_["help"] = world::help_lines(limits, modalities);
 }
 
 void Assembly::check_ids(const text::Tokenizer& tokenizer) const {

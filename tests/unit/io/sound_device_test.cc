@@ -29,6 +29,7 @@ TEST(SoundDevice, SaysWhatIsWrong) {
   EXPECT_THROW(open_microphone("alsa:no-such-card"), Io);
   EXPECT_THROW(open_microphone("lavfi:sine=frequency=cold"), Io);
   EXPECT_THROW(Loudspeaker("no-such-kind", 16000, 1), Unsupported);
+  EXPECT_THROW(Loudspeaker("wav:x.wav", 16000, 1), Unsupported);
   EXPECT_THROW(Loudspeaker("alsa:no-such-card", 16000, 1), Io);
 }
 

@@ -193,9 +193,9 @@ TEST(Foreign, ItemsAskAsIfInsideAndAreAnsweredHelpfully) {
   for (uint64_t i = 0; i < 2000; ++i) {  // some prompts are signs alone: no voice can say them
     const Item item = make_foreign_item(Modality::kSpeech, i, 3, Split::kTrain);
     if (const auto* speech = std::get_if<SpeechPart>(&item.turns[0].inputs[0])) {
-      EXPECT_TRUE(std::ranges::any_of(
-          speech->text, [](unsigned char c) { return std::isalnum(c) != 0; }))
-          << speech->text;
+      EXPECT_TRUE(std::ranges::any_of(speech->text, [](unsigned char c) {
+        return std::isalnum(c) != 0;
+      })) << speech->text;
     }
   }
   for (uint64_t i = 0; i < 40; ++i) {
