@@ -50,6 +50,8 @@ class Codec : public Model {
 
   /// decode(encode(media)), differentiable.
   virtual CodecPass reconstruct(const Tensor& media) const = 0;
+  /// What the encoder gives to the quantiser [B, T, width], differentiable.
+  virtual Tensor features(const Tensor& media) const = 0;
   virtual const std::shared_ptr<Quantizer>& quantizer() const = 0;
 };
 

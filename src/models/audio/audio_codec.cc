@@ -261,16 +261,9 @@ class AudioCodec : public nn::Codec {
     return pass;
   }
 
-  const std::shared_ptr<nn::Quantizer>& quantizer() const override { return quantizer_; }
-
-  nn::NamedTensors run(std::string_view entry, const nn::NamedTensors& inputs) override {
-    return run_codec_entry(*this, "wav", entry, inputs);
-  }
-
- private:
-  // [B, 1, N] -> [B, T, code_width]. Silence fills up the last step of codes, and as many steps
-  // more as the encoder looks ahead: a sound's codes are then the same alone and padded in a batch.
-  Tensor features(const Tensor& media) const {
+  // Silence fills up the last step of codes, and as many steps more as the encoder looks ahead: a
+  // sound's codes are then the same alone and padded in a batch.
+  Tensor features(const Tensor& media) const override {
     TESSERA_CHECK(
         media.dim() == 3 && media.size(1) == 1 && media.size(2) > 0 && media.is_floating_point(),
         InvalidArgument, "sound must be floats [B, 1, N], N > 0, at {} Hz", config_.sample_rate);
@@ -282,6 +275,13 @@ class AudioCodec : public nn::Codec {
     return encoder_->forward(wave).narrow(1, 0, steps);
   }
 
+  const std::shared_ptr<nn::Quantizer>& quantizer() const override { return quantizer_; }
+
+  nn::NamedTensors run(std::string_view entry, const nn::NamedTensors& inputs) override {
+    return run_codec_entry(*this, "wav", entry, inputs);
+  }
+
+ private:
   // [B, T, code_width] -> [B, 1, T · hop · stride].
   Tensor synthesize(const Tensor& vectors) const {
     const int64_t samples = vectors.size(1) * config_.frame_samples();

@@ -195,8 +195,7 @@ class PictureCodec : public nn::Codec {
   }
 
   Tensor encode(const Tensor& media) const override {
-    check(media);
-    return quantizer_->quantize(encoder_->forward(media)).codes;
+    return quantizer_->quantize(features(media)).codes;
   }
 
   Tensor decode(const Tensor& codes) const override {
@@ -212,11 +211,19 @@ class PictureCodec : public nn::Codec {
   }
 
   nn::CodecPass reconstruct(const Tensor& media) const override {
-    check(media);
     nn::CodecPass pass;
-    pass.code = quantizer_->quantize(encoder_->forward(media));
+    pass.code = quantizer_->quantize(features(media));
     pass.media = decoder_->forward(pass.code.vectors);
     return pass;
+  }
+
+  Tensor features(const Tensor& media) const override {
+    TESSERA_CHECK(media.dim() == 4 && media.size(1) == 3 && media.size(2) == config_.image_size &&
+                      media.size(3) == config_.image_size && media.is_floating_point(),
+                  InvalidArgument,
+                  "pictures must be floats [B, 3, {0}, {0}] in [0, 1]; resize them first",
+                  config_.image_size);
+    return encoder_->forward(media);
   }
 
   const std::shared_ptr<nn::Quantizer>& quantizer() const override { return quantizer_; }
@@ -226,14 +233,6 @@ class PictureCodec : public nn::Codec {
   }
 
  private:
-  void check(const Tensor& media) const {
-    TESSERA_CHECK(media.dim() == 4 && media.size(1) == 3 && media.size(2) == config_.image_size &&
-                      media.size(3) == config_.image_size && media.is_floating_point(),
-                  InvalidArgument,
-                  "pictures must be floats [B, 3, {0}, {0}] in [0, 1]; resize them first",
-                  config_.image_size);
-  }
-
   PictureCodecConfig config_;
   std::shared_ptr<PictureEncoder> encoder_;
   std::shared_ptr<nn::Quantizer> quantizer_;

@@ -112,20 +112,31 @@ void WorldCoder::code_pictures(const Parts& parts, Codes& codes) const {
 }
 
 void WorldCoder::code_speech(const Parts& parts, Codes& codes) const {
+  Parts sounding;  // each sentence of a voice once
   std::vector<world::Utterance> utterances;
+  std::map<std::pair<int, std::string_view>, const world::PartSpec*> first;
   for (const world::PartSpec* part : parts) {
-    if (const auto* speech = std::get_if<world::SpeechPart>(part)) {
+    const auto* speech = std::get_if<world::SpeechPart>(part);
+    if (speech == nullptr) {
+      sounding.push_back(part);
+    } else if (first.try_emplace({speech->voice, speech->text}, part).second) {
+      sounding.push_back(part);
       utterances.push_back({.voice = speech->voice, .text = speech->text});
     }
   }
   std::vector<Audio> spoken = speaker_->speak_all(utterances, static_cast<int>(threads_));
   std::vector<Audio> sounds;
   size_t next = 0;
-  for (const world::PartSpec* part : parts) {
+  for (const world::PartSpec* part : sounding) {
     const auto* real = std::get_if<world::RecordingPart>(part);
     sounds.push_back(real != nullptr ? recording(*real) : std::move(spoken[next++]));
   }
-  code_sounds(Modality::kSpeech, parts, sounds, codes);
+  code_sounds(Modality::kSpeech, sounding, sounds, codes);
+  for (const world::PartSpec* part : parts) {
+    if (const auto* speech = std::get_if<world::SpeechPart>(part)) {
+      codes[part] = codes.at(first.at({speech->voice, speech->text}));
+    }
+  }
 }
 
 Audio WorldCoder::recording(const world::RecordingPart& part) const {

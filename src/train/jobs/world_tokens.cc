@@ -7,7 +7,8 @@
 //   model: {tokenizer: FOLDER}     with tokenizer.json and any_to_any.json, which names the codecs
 //   data:  {out: FOLDER, assets: FOLDER, split: train|validation|test, world: {…}, shards: 4,
 //           items: 5000, mixture: {text-image: 4, …, chat: 1, outside: 1, small_talk: 1},
-//           drop_condition: 0.1, longest: 2048, music_seconds: 5, threads: 0}
+//           retell: false, drop_condition: 0.1, longest: 2048, music_seconds: 5, threads: 0}
+// With retell every spoken sentence of the mixture's items is also written down and said once.
 #include "core/error.h"
 #include "core/log.h"
 #include "core/progress.h"
@@ -54,6 +55,7 @@ class WorldTokens {
   uint64_t items_;
   int64_t longest_;
   double drop_condition_;
+  bool retell_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
   io::Json any_;
   std::optional<WorldItems> world_;
@@ -85,6 +87,7 @@ WorldTokens::WorldTokens(const Recipe& recipe, const JobContext& context)
   items_ = static_cast<uint64_t>(data.integer("items", 5000, {1, kMany}));
   longest_ = data.integer("longest", 2048, {8, 1 << 20});
   drop_condition_ = data.number("drop_condition", 0.1, {0, 1});
+  retell_ = data.boolean("retell", false);
   open_tokenizer(recipe);
 
   std::map<Modality, io::fs::path> folders;
@@ -109,6 +112,7 @@ WorldTokens::WorldTokens(const Recipe& recipe, const JobContext& context)
   settings_["items"] = items_;
   settings_["longest"] = longest_;
   settings_["drop_condition"] = drop_condition_;
+  settings_["retell"] = retell_;
   settings_["music_seconds"] = data.number("music_seconds", 5.0, {0.1, 60});
   settings_["tokenizer"] = file_hash(tokenizer_folder_ / "tokenizer.json");
   for (const auto& [modality, folder] : folders) {
@@ -187,8 +191,11 @@ void WorldTokens::make_shard(int64_t shard, Progress& progress) {
     for (uint64_t i = 0; i < std::min(kChunk, items_ - writer.documents()); ++i) {
       items.push_back(world_->draw(index + i));
     }
+    if (retell_) {
+      std::ranges::move(world::retold(items, index, seed_), std::back_inserter(items));
+    }
     std::vector<WorldCoder::Messages> messages = coder_->code(items);
-    for (size_t i = 0; i < items.size(); ++i, ++index) {
+    for (size_t i = 0; i < items.size() && writer.documents() < items_; ++i, ++index) {
       if (fits(messages[i])) {
         const pipelines::TokenSequence sequence = encode(items[i], index, messages[i]);
         if (static_cast<int64_t>(sequence.ids.size()) <= longest_) {

@@ -2,8 +2,11 @@
 // head reads the words off the first level (CTC), so that this level carries what is said; clips
 // are then whole utterances.
 //
+// With agreement > 0 the encoder listens to the copy and is to find what it found in the original:
+// a loss by what codes are made from, words above all.
+//
 // Recipe:
-//   task:  {kind: audio_codec, convergence: 1, magnitude: 1, mel: 1, characters: 0,
+//   task:  {kind: audio_codec, convergence: 1, magnitude: 1, mel: 1, characters: 0, agreement: 0,
 //           commitment: 0.25, codebook_decay: 0.99, restart_every: 100, learn: all|decoder,
 //           discriminator_from: STEP, adversarial: 0.1, features: 1, samples: 4,
 //           save_dtype: int8|fp32}
@@ -35,6 +38,7 @@ class AudioCodecTask : public CodecTask {
     magnitude_ = task.number("magnitude", 1.0, {0, 1e4});
     mel_ = task.number("mel", 1.0, {0, 1e4});
     characters_ = task.number("characters", 0.0, {0, 1e4});
+    agreement_ = task.number("agreement", 0.0, {0, 1e4});
     samples_ = task.integer("samples", 4, {0, 64});
     make_discriminator<SpectrogramDiscriminator>(recipe);
     make_data(recipe);
@@ -70,6 +74,11 @@ class AudioCodecTask : public CodecTask {
           transcription_loss(reader_->forward(pass.code.levels.front()),
                              batch.tensors.at("targets"), frames, batch.tensors.at("lengths"));
       terms.push_back(mean_term("characters", read, characters_));
+    }
+    if (agreement_ > 0) {
+      const Tensor found = codec().features(truth).detach();
+      terms.push_back(
+          mean_term("agreement", at::mse_loss(codec().features(pass.media), found), agreement_));
     }
     add_terms(pass, truth, step, terms);
     return terms;
@@ -119,6 +128,7 @@ class AudioCodecTask : public CodecTask {
   double magnitude_ = 0;
   double mel_ = 0;
   double characters_ = 0;
+  double agreement_ = 0;
   int64_t samples_ = 0;
 };
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <map>
 
 namespace tessera::world {
 
@@ -65,14 +66,47 @@ MusicPart draw_music_part(Rng& rng, Split split) {
   return {std::move(melody), rng.next()};
 }
 
+/// The item's one turn: what `speech` says, as text.
+void write_down(Item& item, SpeechPart speech) {
+  Turn& turn = item.turns.front();
+  turn.outputs = {TextPart{speech.text}};
+  turn.inputs = {std::move(speech)};
+}
+
+/// The item's one turn: its words said, in a voice that is named, heard in `prompt` or neither.
+void say(
+    Item& item, Rng& rng, VoiceChoice choice, SpeechPart speech, std::optional<SpeechPart> prompt) {
+  Turn& turn = item.turns.front();
+  item.voice_choice = choice;
+  if (choice == VoiceChoice::kNamed) {
+    constexpr const char* kForms[] = {"{0} Use the voice of {1}.", "{0} Speak as {1}.",
+                                      "{0} The voice is {1}."};
+    turn.instruction = fmt::format(fmt::runtime(pick(rng, kForms)), turn.instruction,
+                                   voices()[static_cast<size_t>(speech.voice)].name);
+  } else if (prompt) {
+    turn.inputs.emplace_back(*std::move(prompt));
+    constexpr const char* kForms[] = {"{} Use this voice.", "{} Speak with this voice.",
+                                      "{} Take the voice that you hear."};
+    turn.instruction = fmt::format(fmt::runtime(pick(rng, kForms)), turn.instruction);
+  }
+  turn.inputs.emplace_back(TextPart{speech.text});
+  turn.outputs = {std::move(speech)};
+}
+
+Item one_turn(Pair pair, Rng& rng, Split split) {
+  Item item;
+  item.task = pair_name(pair);
+  item.split = split;
+  item.turns.resize(1);
+  item.turns.front().instruction = pick(rng, instructions(pair));
+  return item;
+}
+
 class Maker {
  public:
   Maker(Pair pair, Rng rng, Split split, const WorldLimits& limits)
       : pair_(pair), rng_(rng), split_(split), limits_(limits) {
-    item_.task = pair_name(pair);
-    item_.split = split;
-    item_.turns.resize(1);
-    turn().instruction = pick(rng_, instructions(pair));
+    item_ = one_turn(pair, rng_, split);
   }
 
   Item make() {
@@ -152,31 +186,20 @@ class Maker {
   void make_sentence() {
     const auto sentence = [this](Rng& rng) { return draw_sentence(rng, limits_); };
     if (pair_.from == Modality::kSpeech) {
-      SpeechPart speech = draw_speech(rng_, draw_voice(rng_, limits_), split_, true, sentence);
-      turn().outputs = {TextPart{speech.text}};
-      turn().inputs = {std::move(speech)};
+      write_down(item_, draw_speech(rng_, draw_voice(rng_, limits_), split_, true, sentence));
       return;
     }
     const double u = rng_.uniform();
-    item_.voice_choice = u < 0.2   ? VoiceChoice::kDefault
-                         : u < 0.6 ? VoiceChoice::kNamed
-                                   : VoiceChoice::kPrompted;
-    const int voice =
-        item_.voice_choice == VoiceChoice::kDefault ? kDefaultVoice : draw_voice(rng_, limits_);
+    const VoiceChoice choice = u < 0.2   ? VoiceChoice::kDefault
+                               : u < 0.6 ? VoiceChoice::kNamed
+                                         : VoiceChoice::kPrompted;
+    const int voice = choice == VoiceChoice::kDefault ? kDefaultVoice : draw_voice(rng_, limits_);
     SpeechPart speech = draw_speech(rng_, voice, split_, true, sentence);
-    if (item_.voice_choice == VoiceChoice::kNamed) {
-      constexpr const char* kForms[] = {"{0} Use the voice of {1}.", "{0} Speak as {1}.",
-                                        "{0} The voice is {1}."};
-      turn().instruction = fmt::format(fmt::runtime(pick(rng_, kForms)), turn().instruction,
-                                       voices()[static_cast<size_t>(voice)].name);
-    } else if (item_.voice_choice == VoiceChoice::kPrompted) {
-      turn().inputs.push_back(draw_speech(rng_, voice, split_, false, sentence));
-      constexpr const char* kForms[] = {"{} Use this voice.", "{} Speak with this voice.",
-                                        "{} Take the voice that you hear."};
-      turn().instruction = fmt::format(fmt::runtime(pick(rng_, kForms)), turn().instruction);
+    std::optional<SpeechPart> prompt;
+    if (choice == VoiceChoice::kPrompted) {
+      prompt = draw_speech(rng_, voice, split_, false, sentence);
     }
-    turn().inputs.emplace_back(TextPart{speech.text});
-    turn().outputs = {std::move(speech)};
+    say(item_, rng_, choice, std::move(speech), std::move(prompt));
   }
 
   Pair pair_;
@@ -429,6 +452,43 @@ Item make_digit_item(
                  pick(rng, instructions(pair)),
                  {TextPart{number_words(digit)}}}};
   return item;
+}
+
+std::vector<Item> retold(std::span<const Item> items, uint64_t index, uint64_t seed) {
+  std::vector<const SpeechPart*> spoken_parts;
+  std::map<int, std::vector<const SpeechPart*>> of_voice;
+  for (const Item& item : items) {
+    if (item.task == "foreign") {
+      continue;  // what they say is not to be written down but answered
+    }
+    for (const Turn& turn : item.turns) {
+      for (const auto* parts : {&turn.inputs, &turn.outputs}) {
+        for (const PartSpec& part : *parts) {
+          if (const auto* speech = std::get_if<SpeechPart>(&part)) {
+            spoken_parts.push_back(speech);
+            of_voice[speech->voice].push_back(speech);
+          }
+        }
+      }
+    }
+  }
+  std::vector<Item> again;
+  Rng rng = stream("retold", index, seed, Split::kTrain);
+  for (const SpeechPart* speech : spoken_parts) {
+    const Split split = split_of_part(*speech);
+    write_down(again.emplace_back(one_turn({Modality::kSpeech, Modality::kText}, rng, split)),
+               *speech);
+    const auto& same = of_voice[speech->voice];
+    const SpeechPart& prompt = *pick(rng, same);
+    const bool prompted = prompt.text != speech->text && chance(rng, 0.5);
+    const bool silent = speech->voice == kDefaultVoice && chance(rng, 0.5);
+    const VoiceChoice choice = silent     ? VoiceChoice::kDefault
+                               : prompted ? VoiceChoice::kPrompted
+                                          : VoiceChoice::kNamed;
+    say(again.emplace_back(one_turn({Modality::kText, Modality::kSpeech}, rng, split)), rng, choice,
+        *speech, choice == VoiceChoice::kPrompted ? std::optional(prompt) : std::nullopt);
+  }
+  return again;
 }
 
 }  // namespace tessera::world

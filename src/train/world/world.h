@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -103,5 +104,10 @@ Item make_foreign_item(Modality from, uint64_t index, uint64_t seed, Split split
 /// A digit spoken by a real person, to be written down. The recording must be of the split.
 Item make_digit_item(
     const std::string& file, int digit, uint64_t index, uint64_t seed, Split split);
+
+/// For each sentence that is spoken in `items`, one item that writes it down and one that says it
+/// (in a voice that is named, heard in another sentence of the items, or the default): to speak a
+/// sentence takes far longer than to use it again.
+std::vector<Item> retold(std::span<const Item> items, uint64_t index, uint64_t seed);
 
 }  // namespace tessera::world

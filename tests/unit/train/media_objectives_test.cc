@@ -119,9 +119,11 @@ TEST_F(MediaObjectives, SpeechWithCharacters) {
   io::Json config = tiny_audio_config();
   config.update({{"sample_rate", 16000}, {"hop_length", 160}, {"n_fft", 640}});
   const std::string data = "kind: speech, train: 8, validate: 4, clip: 4, threads: 2";
-  const RunResult codec =
-      train("codec", recipe_text("kind: audio_codec, characters: 1, samples: 1", data, config));
+  const RunResult codec = train(
+      "codec",
+      recipe_text("kind: audio_codec, characters: 1, agreement: 1, samples: 1", data, config));
   EXPECT_GT(codec.metrics.at("characters"), 0.0);
+  EXPECT_GT(codec.metrics.at("agreement"), 0.0);
   const RunResult recognizer = train(
       "recognizer", recipe_text("kind: speech_recognizer", data, {{"blocks", 1}, {"width", 16}}));
   EXPECT_GT(recognizer.metrics.at("validate.word_error_rate"), 0.0);

@@ -188,6 +188,58 @@ TEST(World, ScenesObeyLimits) {
   EXPECT_EQ(rows_within({}).size(), mood_table().size());
 }
 
+TEST(Retold, EverySpokenSentenceIsWrittenAndSaid) {
+  std::vector<Item> items = {make_foreign_item(Modality::kSpeech, 1, 3, Split::kTrain)};
+  std::multiset<std::pair<int, std::string>> said;
+  for (uint64_t i = 0; i < 60; ++i) {
+    for (const Pair& pair : all_pairs()) {
+      items.push_back(make_item(pair, i, 3, Split::kTrain));
+      for (const auto* parts : {&items.back().turns[0].inputs, &items.back().turns[0].outputs}) {
+        for (const PartSpec& part : *parts) {
+          if (const auto* speech = std::get_if<SpeechPart>(&part)) {
+            said.emplace(speech->voice, speech->text);
+          }
+        }
+      }
+    }
+  }
+  const std::vector<Item> again = retold(items, 5, 3);
+  std::multiset<std::pair<int, std::string>> written, spoken_again;
+  std::map<VoiceChoice, int> choices;
+  for (const Item& item : again) {
+    const Turn& turn = item.turns.at(0);
+    EXPECT_EQ(item.split, Split::kTrain);
+    const bool writes = item.task == "speech-text";
+    const auto& speech = std::get<SpeechPart>(writes ? turn.inputs.at(0) : turn.outputs.at(0));
+    EXPECT_EQ(std::get<TextPart>(writes ? turn.outputs.at(0) : turn.inputs.back()).text,
+              speech.text);
+    (writes ? written : spoken_again).emplace(speech.voice, speech.text);
+    if (writes) {
+      continue;
+    }
+    EXPECT_EQ(item.task, "text-speech");
+    ++choices[item.voice_choice];
+    if (item.voice_choice == VoiceChoice::kPrompted) {
+      const auto& prompt = std::get<SpeechPart>(turn.inputs.at(0));
+      EXPECT_EQ(prompt.voice, speech.voice);
+      EXPECT_NE(prompt.text, speech.text);
+    } else if (item.voice_choice == VoiceChoice::kDefault) {
+      EXPECT_EQ(speech.voice, kDefaultVoice);
+    } else {
+      EXPECT_NE(turn.instruction.find(voices()[static_cast<size_t>(speech.voice)].name),
+                std::string::npos);
+    }
+  }
+  EXPECT_EQ(written, said);
+  EXPECT_EQ(spoken_again, said);
+  EXPECT_GT(choices[VoiceChoice::kDefault], 20);
+  EXPECT_GT(choices[VoiceChoice::kNamed], 20);
+  EXPECT_GT(choices[VoiceChoice::kPrompted], 20);
+  const std::vector<Item> same = retold(items, 5, 3);
+  EXPECT_TRUE(std::ranges::equal(same, again, {}, &Item::turns, &Item::turns));
+  EXPECT_TRUE(retold({}, 5, 3).empty());
+}
+
 TEST(Foreign, ItemsAskAsIfInsideAndAreAnsweredHelpfully) {
   int recordings = 0;
   for (uint64_t i = 0; i < 2000; ++i) {  // some prompts are signs alone: no voice can say them
