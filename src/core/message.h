@@ -39,6 +39,7 @@ struct Message {
   Role role = Role::kUser;
   std::vector<Part> parts;
   std::vector<ToolCall> calls = {};  // kAssistant
+  std::string thoughts = {};         // kAssistant: what it wrote before it answered
   std::string call_id = {};          // kTool: of the call whose result this is
   std::string name = {};             // kTool: the function, where it is known
 };

@@ -5,6 +5,8 @@
 
 #include "core/error.h"
 #include "io/json_text.h"
+#include "text/marks.h"
+#include "text/thoughts.h"
 
 #include <algorithm>
 
@@ -37,13 +39,9 @@ std::string text_of(const Message& message) {
   return text;
 }
 
-std::string render(const text::ChatTemplate& chat,
-                   const Json& messages,
-                   bool ask,
-                   Json tools = nullptr) {
+std::string render(const text::ChatTemplate& chat, const Json& messages, bool ask) {
   text::ChatRequest request;
   request.messages = messages;
-  request.tools = std::move(tools);
   request.add_generation_prompt = ask;
   return chat.render(request).text;
 }
@@ -75,16 +73,27 @@ void ChatFormat::find_tools() {
   const bool own = std::find(names.begin(), names.end(), "tool_use") != names.end();
   const bool any = own || std::find(names.begin(), names.end(), "default") != names.end();
   if (any) {
-    tool_syntax_ = text::tool_syntax_of(chat_.source(own ? "tool_use" : "default"));
+    const std::string& source = chat_.source(own ? "tool_use" : "default");
+    tool_syntax_ = text::tool_syntax_of(source);
+    thinks_ = text::knows_thoughts(source);
   }
   if (tool_syntax_.has_value()) {
-    for (const std::string_view mark : text::call_marks(*tool_syntax_)) {
-      const std::optional<int32_t> id = tokenizer_.token_to_id(mark);
-      if (id.has_value() && tokenizer_.is_special(*id)) {
-        call_ids_.push_back(*id);
-      }
+    call_ids_ = special_ids(text::call_marks(*tool_syntax_));
+  }
+  if (thinks_) {
+    thought_ids_ = special_ids(text::kThoughtMarks);
+  }
+}
+
+std::vector<int32_t> ChatFormat::special_ids(std::span<const std::string_view> tokens) const {
+  std::vector<int32_t> ids;
+  for (const std::string_view token : tokens) {
+    const std::optional<int32_t> id = tokenizer_.token_to_id(token);
+    if (id.has_value() && tokenizer_.is_special(*id)) {
+      ids.push_back(*id);
     }
   }
+  return ids;
 }
 
 void ChatFormat::find_end_ids() {
@@ -140,6 +149,9 @@ std::string ChatFormat::call_id(const std::string& id) const {
 
 Json ChatFormat::message_json(const Message& message) const {
   Json json = plain_message(role_name(message.role), text_of(message));
+  if (!message.thoughts.empty()) {
+    json["reasoning_content"] = message.thoughts;
+  }
   for (const ToolCall& call : message.calls) {
     const Json arguments = io::parse_small_json(call.arguments, "arguments of " + call.name);
     json["tool_calls"].push_back({{"id", call_id(call.id)},
@@ -157,11 +169,11 @@ Json ChatFormat::message_json(const Message& message) const {
 
 std::vector<int32_t> ChatFormat::prompt(std::span<const Message> messages,
                                         const PromptSettings& settings) const {
-  return tokenizer_.encode(text(messages, settings), false);
+  return encode(text(messages, settings).text);
 }
 
-std::string ChatFormat::text(std::span<const Message> messages,
-                             const PromptSettings& settings) const {
+ChatFormat::Text ChatFormat::text(std::span<const Message> messages,
+                                  const PromptSettings& settings) const {
   TESSERA_CHECK(!messages.empty(), InvalidArgument, "a conversation needs at least one message");
   Json list = Json::array();
   std::string system;  // waits for the user's next message
@@ -177,19 +189,35 @@ std::string ChatFormat::text(std::span<const Message> messages,
     list.push_back(std::move(json));
   }
   if (!system.empty()) {
-    list.push_back(plain_message("user", std::move(system)));
+    list.insert(list.end() - (settings.go_on ? 1 : 0), plain_message("user", std::move(system)));
   }
-  Json tools = nullptr;
+  text::ChatRequest request;
+  request.messages = std::move(list);
+  request.add_generation_prompt = settings.ask;
+  if (settings.go_on) {
+    request.continue_final_message = "content";
+  }
+  if (!settings.variables.empty()) {
+    request.extra = io::parse_small_json(settings.variables, "variables of the chat template");
+  }
   for (const text::Tool& tool : settings.tools) {
     TESSERA_CHECK(tool_syntax_.has_value(), InvalidArgument,
                   "this model's chat template shows it no tools");
-    tools.push_back(io::parse_small_json(tool.definition, "tool " + tool.name));
+    request.tools.push_back(io::parse_small_json(tool.definition, "tool " + tool.name));
   }
-  std::string text = render(chat_, list, true, std::move(tools));
-  if (settings.call && tool_syntax_.has_value()) {
+  std::string text = chat_.render(request).text;
+  const bool inside = thinks_ && (settings.go_on ? text::inside_thoughts(text_of(messages.back()))
+                                                 : text::opens_thoughts(text));
+  const bool call = settings.call && tool_syntax_.has_value();
+  const bool close = inside && (call || !settings.think);
+  if (close) {
+    text.erase(text.find_last_not_of(text::kSpace) + 1);
+    text += text::kNoThoughts;
+  }
+  if (call) {
     text += text::call_opening(*tool_syntax_);
   }
-  return text;
+  return {std::move(text), inside && !close};
 }
 
 }  // namespace tessera::pipelines

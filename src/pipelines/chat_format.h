@@ -19,6 +19,10 @@ namespace tessera::pipelines {
 struct PromptSettings {
   std::span<const text::Tool> tools = {};  // that may be called
   bool call = false;                       // the reply is to begin inside a call of one
+  bool think = true;   // thoughts that the template opens stay open; not with `call`
+  bool ask = true;     // the prompt ends with the head of the assistant's turn
+  bool go_on = false;  // it ends inside the last message, for the reply to go on with; not `ask`
+  std::string variables = {};  // further ones of the template, a JSON object; may be empty
 };
 
 /// The format of a model's conversations. Thread-safe.
@@ -37,13 +41,26 @@ class ChatFormat {
   /// or what the template refuses.
   std::vector<int32_t> prompt(std::span<const Message> messages,
                               const PromptSettings& settings = {}) const;
+
+  struct Text {
+    std::string text;
+    bool inside_thoughts = false;  // what the reply begins with is thought
+  };
   /// The same as text.
-  std::string text(std::span<const Message> messages, const PromptSettings& settings = {}) const;
+  Text text(std::span<const Message> messages, const PromptSettings& settings = {}) const;
+  /// Ids of a text that this made.
+  std::vector<int32_t> encode(std::string_view text) const {
+    return tokenizer_.encode(text, false);
+  }
 
   /// How the model writes calls; nothing when its template shows it no tools.
   std::optional<text::ToolSyntax> tool_syntax() const { return tool_syntax_; }
   /// Special tokens by which calls are known.
   const std::vector<int32_t>& call_ids() const { return call_ids_; }
+  /// Whether the model writes thoughts before its answers (text::ThoughtReader).
+  bool thinks() const { return thinks_; }
+  /// Special tokens around thoughts.
+  const std::vector<int32_t>& thought_ids() const { return thought_ids_; }
 
   /// The end-of-sequence token, and the token that the template puts after an assistant's words.
   const std::vector<int64_t>& end_ids() const { return end_ids_; }
@@ -51,6 +68,7 @@ class ChatFormat {
  private:
   void find_end_ids();
   void find_tools();
+  std::vector<int32_t> special_ids(std::span<const std::string_view> tokens) const;
   io::OrderedJson message_json(const Message& message) const;
   std::string call_id(const std::string& id) const;
 
@@ -60,6 +78,8 @@ class ChatFormat {
   std::vector<int64_t> end_ids_;
   std::optional<text::ToolSyntax> tool_syntax_;
   std::vector<int32_t> call_ids_;
+  bool thinks_ = false;
+  std::vector<int32_t> thought_ids_;
 };
 
 }  // namespace tessera::pipelines

@@ -23,11 +23,13 @@ struct ModelCard {
   std::string id;    // its name for clients
   std::string kind;  // "any-to-any", "text"
   std::vector<Modality> input, output;
-  bool chat = false;        // conversations
-  bool completion = false;  // bare prompts
-  bool system = false;      // its format has a place for system messages
-  bool controls = false;    // takes all of Sampling, Constraint and top_logprobs; else of
-                            // Sampling temperature, top_p, top_k and guidance
+  bool chat = false;           // conversations
+  bool completion = false;     // bare prompts
+  bool system = false;         // its format has a place for system messages
+  bool controls = false;       // takes all of Sampling, Constraint and top_logprobs; else of
+                               // Sampling temperature, top_p, top_k and guidance
+  bool chat_template = false;  // its conversations go through a template, which takes variables
+  bool thinks = false;         // its replies may begin with thoughts (text::ThoughtReader)
   std::optional<text::ToolSyntax> tools = {};  // how it calls functions; empty: it does not
   std::vector<std::string> voices;             // of speech, by name
   int64_t context = 0;                         // tokens; 0: no limit
@@ -59,6 +61,10 @@ struct ChatTask {
   std::vector<text::Tool> tools = {};       // functions that the reply may call
   std::vector<std::string> must_call = {};  // one of these is called; empty: as the model likes
   bool many_calls = true;                   // with must_call: more than one may be
+  // Of a chat template, as pipelines::PromptSettings has them:
+  std::string variables = {};
+  bool ask = true;
+  bool go_on = false;
 };
 
 /// A prompt to be continued: text, or ids.
@@ -101,11 +107,13 @@ struct Outcome {
   double decode_seconds = 0;
 };
 
-/// Hears what is generated, in order, on the backend's thread: do not block. `done` comes exactly
-/// once and last; when a request cannot be read, on the thread that submits it.
+/// Hears what is generated, in order, on a thread of the backend: do not block. `done` comes
+/// exactly once and last.
 class GenerationListener {
  public:
   virtual ~GenerationListener() = default;
+  /// The prompt ends inside thoughts, and the text begins with the rest of them. Before all else.
+  virtual void on_thoughts() {}
   /// A piece of text; never ends inside a character.
   virtual void on_text(std::string_view piece) = 0;
   /// A token, before the text that came with it; only with top_logprobs, and without end tokens.
@@ -150,10 +158,16 @@ class Backend {
   virtual const ModelCard& card() const = 0;
 
   using Handle = uint64_t;
-  /// Takes a request and reads its prompt and grammar. Throws Busy when the queue is full; every
-  /// other trouble goes to on_done.
-  virtual Handle submit(GenerationRequest request,
-                        std::shared_ptr<GenerationListener> listener) = 0;
+  using Listeners = std::vector<std::shared_ptr<GenerationListener>>;
+  /// Takes a request with as many choices as there are listeners; choice i adds i to the seed.
+  /// Returns at once: its prompt and grammar are read, once for all choices, on a thread of the
+  /// backend. Throws Busy when the queue has no room for all of them; every other trouble goes to
+  /// on_done.
+  virtual std::vector<Handle> submit(GenerationRequest request, Listeners listeners) = 0;
+  /// One choice.
+  Handle submit(GenerationRequest request, std::shared_ptr<GenerationListener> listener) {
+    return submit(std::move(request), Listeners{std::move(listener)}).front();
+  }
   /// Ends a request soon, between two tokens; its listener still gets on_done. Unknown handles are
   /// ignored.
   virtual void cancel(Handle handle) = 0;

@@ -1,7 +1,8 @@
 // The device thread: between two steps of the engine it takes new requests in and tells of those
-// that were cancelled. Requests are prepared on the threads that submit them, so that a huge prompt
-// holds up nobody else. Times of tokens are taken where the engine asks whether to go on: once
-// after each token. No lock is held while the engine works, since listeners may cancel.
+// that were cancelled. Prompts are read on two threads of their own, so that a huge one holds up
+// neither the device nor those who submit; a small one may overtake it. Times of tokens are taken
+// where the engine asks whether to go on: once after each token. No lock is held while the engine
+// works, since listeners may cancel.
 #include "serve/device_queue.h"
 
 #include "core/log.h"
@@ -19,7 +20,7 @@ using Clock = std::chrono::steady_clock;
 struct DeviceQueue::Job {
   Handle handle = 0;
   GenerationRequest request;
-  std::unique_ptr<PreparedRequest> prepared;
+  std::shared_ptr<const PreparedRequest> prepared;
   std::shared_ptr<GenerationListener> listener;
   std::atomic<bool> cancelled = false;
   Clock::time_point submitted = Clock::now();
@@ -34,6 +35,8 @@ struct DeviceQueue::Job {
 };
 
 namespace {
+
+constexpr int kReaders = 2;
 
 double seconds_between(Clock::time_point a, Clock::time_point b) {
   return std::chrono::duration<double>(b - a).count();
@@ -58,6 +61,14 @@ Outcome failure() {
   return outcome;
 }
 
+void tell(GenerationListener& listener, const Outcome& outcome) {
+  try {
+    listener.on_done(outcome);
+  } catch (const std::exception& error) {
+    log::error("a listener's end: {}", error.what());
+  }
+}
+
 }  // namespace
 
 bool ModelCard::takes(Modality modality) const {
@@ -75,10 +86,12 @@ Busy::Busy(size_t waiting, int retry_seconds)
       retry_seconds_(retry_seconds) {}
 
 DeviceQueue::DeviceQueue(std::unique_ptr<Engine> engine, size_t capacity, QueueObserver observer)
-    : engine_(std::move(engine)),
-      capacity_(capacity),
-      observer_(std::move(observer)),
-      thread_([this] { work(); }) {}
+    : engine_(std::move(engine)), capacity_(capacity), observer_(std::move(observer)) {
+  for (int i = 0; i < kReaders; ++i) {
+    readers_.emplace_back([this] { read_prompts(); });
+  }
+  thread_ = std::thread([this] { work(); });
+}
 
 DeviceQueue::~DeviceQueue() {
   {
@@ -90,56 +103,113 @@ DeviceQueue::~DeviceQueue() {
     for (const auto& job : waiting_) {
       job->cancelled = true;
     }
+    for (const auto* groups : {&unread_, &reading_}) {
+      for (const Jobs& jobs : *groups) {
+        for (const auto& job : jobs) {
+          job->cancelled = true;
+        }
+      }
+    }
   }
+  read_wake_.notify_all();
   wake_.notify_all();
+  for (std::thread& reader : readers_) {
+    reader.join();
+  }
   thread_.join();
 }
 
-Backend::Handle DeviceQueue::submit(GenerationRequest request,
-                                    std::shared_ptr<GenerationListener> listener) {
-  auto job = std::make_shared<Job>();
-  job->request = std::move(request);
-  job->listener = std::move(listener);
-  {
-    const std::lock_guard lock(mutex_);
-    refuse_when_full();  // before work is done for it
+std::vector<Backend::Handle> DeviceQueue::submit(GenerationRequest request, Listeners listeners) {
+  const auto submitted = Clock::now();
+  std::vector<Handle> handles;
+  Jobs jobs;
+  const std::lock_guard lock(mutex_);
+  refuse_when_full(listeners.size());
+  for (size_t i = 0; i < listeners.size(); ++i) {
+    auto job = std::make_shared<Job>();
+    job->submitted = job->begun = job->last = submitted;
+    job->request = i + 1 < listeners.size() ? request : std::move(request);
+    job->request.sampling.seed += i;
+    job->listener = std::move(listeners[i]);
+    job->handle = next_++;
+    handles.push_back(job->handle);
+    jobs.push_back(std::move(job));
   }
-  try {
-    job->prepared = engine_->prepare(job->request);
-  } catch (...) {
-    Outcome outcome = failure();
-    outcome.queue_seconds = seconds_between(job->submitted, Clock::now());
-    job->listener->on_done(outcome);
-    return 0;
-  }
-  Handle handle = 0;
-  {
-    const std::lock_guard lock(mutex_);
-    refuse_when_full();
-    handle = next_++;
-    job->handle = handle;
-    waiting_.push_back(std::move(job));
-  }
-  wake_.notify_one();
-  return handle;
+  unread_.push_back(std::move(jobs));
+  read_wake_.notify_one();
+  return handles;
 }
 
-void DeviceQueue::refuse_when_full() const {
-  // A request that nothing runs before does not wait.
-  const size_t before = waiting();
+// A request that nothing runs before does not wait.
+void DeviceQueue::refuse_when_full(size_t choices) const {
+  const size_t before = waiting() + choices - 1;  // the last one's place
   if (before >= capacity_ && running_.size() + before >= engine_->width()) {
     const double wait =
         mean_seconds_ * static_cast<double>(before + 1) / 2 / static_cast<double>(engine_->width());
-    throw Busy(before, static_cast<int>(std::clamp(std::ceil(wait), 1.0, 60.0)));
+    throw Busy(waiting(), static_cast<int>(std::clamp(std::ceil(wait), 1.0, 60.0)));
+  }
+}
+
+void DeviceQueue::read_prompts() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    read_wake_.wait(lock, [&] { return ending_ || !unread_.empty(); });
+    if (unread_.empty()) {
+      return;
+    }
+    const auto taken = unread_.begin();
+    reading_.splice(reading_.end(), unread_, taken);
+    const Jobs jobs = *taken;
+    lock.unlock();
+    const std::optional<Outcome> trouble = read(jobs);
+    if (trouble.has_value()) {
+      for (const auto& job : jobs) {
+        tell(*job->listener, *trouble);
+      }
+    }
+    lock.lock();
+    if (!trouble.has_value()) {
+      for (const auto& job : jobs) {  // those that were cancelled are over without a turn
+        waiting_.insert(job->cancelled ? waiting_.begin() : waiting_.end(), job);
+      }
+    }
+    reading_.erase(taken);
+    wake_.notify_one();
+  }
+}
+
+// Prepares what is still wanted; what is wrong with it otherwise.
+std::optional<Outcome> DeviceQueue::read(const Jobs& jobs) const {
+  const auto wanted =
+      std::find_if(jobs.begin(), jobs.end(), [](const auto& job) { return !job->cancelled; });
+  if (wanted == jobs.end()) {
+    return std::nullopt;
+  }
+  try {
+    const std::shared_ptr<const PreparedRequest> prepared = engine_->prepare((*wanted)->request);
+    for (const auto& job : jobs) {
+      job->prepared = prepared;
+    }
+    return std::nullopt;
+  } catch (...) {
+    Outcome outcome = failure();
+    outcome.queue_seconds = seconds_between((*wanted)->submitted, Clock::now());
+    return outcome;
   }
 }
 
 void DeviceQueue::cancel(Handle handle) {
   const std::lock_guard lock(mutex_);
   const auto is_it = [&](const auto& job) { return job->handle == handle; };
-  if (const auto found = std::find_if(running_.begin(), running_.end(), is_it);
-      found != running_.end()) {
-    (*found)->cancelled = true;
+  const auto mark = [&](const Jobs& jobs) {
+    const auto found = std::find_if(jobs.begin(), jobs.end(), is_it);
+    if (found != jobs.end()) {
+      (*found)->cancelled = true;
+    }
+    return found != jobs.end();
+  };
+  if (mark(running_) || std::any_of(reading_.begin(), reading_.end(), mark) ||
+      std::any_of(unread_.begin(), unread_.end(), mark)) {
     return;
   }
   const auto found = std::find_if(waiting_.begin(), waiting_.end(), is_it);
@@ -161,8 +231,14 @@ BackendLoad DeviceQueue::load() const {
 }
 
 size_t DeviceQueue::waiting() const {
-  return static_cast<size_t>(std::count_if(waiting_.begin(), waiting_.end(),
-                                           [](const auto& job) { return !job->cancelled; }));
+  const auto wanted = [](const auto& job) { return !job->cancelled; };
+  auto count = std::count_if(waiting_.begin(), waiting_.end(), wanted);
+  for (const auto* groups : {&unread_, &reading_}) {
+    for (const Jobs& jobs : *groups) {
+      count += std::count_if(jobs.begin(), jobs.end(), wanted);
+    }
+  }
+  return static_cast<size_t>(count);
 }
 
 std::string DeviceQueue::prompt_text(const ChatTask& task) const {
@@ -190,7 +266,7 @@ void DeviceQueue::work() {
 // Waits for work and takes in what there is room for; nothing at the end.
 std::optional<DeviceQueue::Jobs> DeviceQueue::next() {
   std::unique_lock lock(mutex_);
-  wake_.wait(lock, [&] { return ending_ || !waiting_.empty() || !running_.empty(); });
+  wake_.wait(lock, [&] { return over() || !waiting_.empty() || !running_.empty(); });
   if (waiting_.empty() && running_.empty()) {
     return std::nullopt;
   }
@@ -265,11 +341,7 @@ void DeviceQueue::end(Job& job, Outcome outcome) {
     running_.erase(found);
     mean_seconds_ += 0.2 * (seconds_between(job.begun, Clock::now()) - mean_seconds_);
   }
-  try {
-    job.listener->on_done(outcome);
-  } catch (const std::exception& error) {
-    log::error("a listener's end: {}", error.what());
-  }
+  tell(*job.listener, outcome);
 }
 
 }  // namespace tessera::serve

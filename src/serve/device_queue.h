@@ -1,5 +1,5 @@
 // A bounded queue before one thread that drives a model: one request after the other, or as many
-// together as the model takes.
+// together as the model takes. Two more threads read the prompts of what comes.
 #pragma once
 
 #include "serve/backend.h"
@@ -7,13 +7,14 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <list>
 #include <mutex>
 #include <span>
 #include <thread>
 
 namespace tessera::serve {
 
-/// What an engine made of a request before its turn.
+/// What an engine made of a request before its turn; the choices of a request share it.
 class PreparedRequest {
  public:
   virtual ~PreparedRequest() = default;
@@ -22,7 +23,7 @@ class PreparedRequest {
 /// A request on its way through an engine. What it refers to lives until `done`.
 struct EngineJob {
   const GenerationRequest& request;
-  PreparedRequest* prepared;  // by the same engine; may be used up
+  const PreparedRequest* prepared;  // by the same engine; of any seed
   GenerationListener& listener;
   /// Asked after every token; false ends the request with "interrupted".
   std::function<bool()> go_on;
@@ -40,8 +41,8 @@ class Engine {
                       GenerationListener& listener,
                       const std::function<bool()>& go_on) = 0;
 
-  /// What can be done of a request without the model, on the thread of its client: template,
-  /// tokens, grammar. Throws what is wrong with it. Null where there is nothing to do.
+  /// What can be done of a request without the model and whatever its seed: template, tokens,
+  /// grammar. Throws what is wrong with it. Null where there is nothing to do.
   virtual std::unique_ptr<PreparedRequest> prepare(const GenerationRequest&) const {
     return nullptr;
   }
@@ -75,13 +76,14 @@ struct QueueObserver {
 
 class DeviceQueue : public Backend {
  public:
-  /// At most `capacity` requests wait besides those that run.
+  /// At most `capacity` choices of requests wait, or are read, besides those that run.
   DeviceQueue(std::unique_ptr<Engine> engine, size_t capacity, QueueObserver observer = {});
   /// Ends what runs and answers what waits with "interrupted".
   ~DeviceQueue() override;
 
   const ModelCard& card() const override { return engine_->card(); }
-  Handle submit(GenerationRequest request, std::shared_ptr<GenerationListener> listener) override;
+  using Backend::submit;
+  std::vector<Handle> submit(GenerationRequest request, Listeners listeners) override;
   void cancel(Handle handle) override;
   BackendLoad load() const override;
   std::string prompt_text(const ChatTask& task) const override;
@@ -91,6 +93,8 @@ class DeviceQueue : public Backend {
  private:
   struct Job;
   using Jobs = std::vector<std::shared_ptr<Job>>;
+  void read_prompts();
+  std::optional<Outcome> read(const Jobs& jobs) const;
   void work();
   std::optional<Jobs> next();
   void begin(const std::shared_ptr<Job>& job);
@@ -98,20 +102,25 @@ class DeviceQueue : public Backend {
   void step();
   bool told_token(Job& job);
   void end(Job& job, Outcome outcome);
-  size_t waiting() const;         // those that were not cancelled; under the mutex
-  void refuse_when_full() const;  // throws Busy; under the mutex
+  // Under the mutex:
+  size_t waiting() const;                       // those that were not cancelled
+  void refuse_when_full(size_t choices) const;  // throws Busy
+  bool over() const { return ending_ && unread_.empty() && reading_.empty(); }
 
   std::unique_ptr<Engine> engine_;
   const size_t capacity_;
   const QueueObserver observer_;
   mutable std::mutex mutex_;
-  std::condition_variable wake_;
+  std::condition_variable read_wake_;  // of the readers
+  std::condition_variable wake_;       // of the device thread
+  std::list<Jobs> unread_, reading_;   // choices of a request each
   std::deque<std::shared_ptr<Job>> waiting_;
   Jobs running_;  // changed by the thread alone
   Handle next_ = 1;
   bool ending_ = false;
-  double mean_seconds_ = 1;  // of a request, for Retry-After
-  std::thread thread_;       // last: starts when all else is there
+  double mean_seconds_ = 1;           // of a request, for Retry-After
+  std::vector<std::thread> readers_;  // last: they start when all else is there
+  std::thread thread_;
 };
 
 }  // namespace tessera::serve

@@ -91,8 +91,10 @@ class WebSocket {
 
 /// Whether a request may go on, decided when its headers are there and before its body is read.
 struct Admission {
-  std::optional<HttpResponse> refusal;  // answered, and the body is not read
-  uint64_t body_limit = 1 << 20;        // bytes; more is refused with 413
+  /// Sent at once, without reading the body: a refusal, or what must be told however busy the
+  /// workers are.
+  std::optional<HttpResponse> answer;
+  uint64_t body_limit = 1 << 20;  // bytes; more is refused with 413
 };
 
 /// What a server does with requests.

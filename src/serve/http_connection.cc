@@ -413,14 +413,14 @@ void Connection::on_header(const Error& error) {
   Admission admission = shared_->handlers.admit(request_);
   const uint64_t limit = std::min(admission.body_limit, shared_->options.body_limit);
   const boost::optional<uint64_t> length = parser_->content_length();
-  // A refusal without a body to skip lets the connection live.
+  // An answer without a body to skip lets the connection live.
   keep_alive_ = parser_->keep_alive() &&
-                (!admission.refusal || (!parser_->chunked() && length.value_or(0) == 0));
-  if (admission.refusal.has_value()) {
+                (!admission.answer || (!parser_->chunked() && length.value_or(0) == 0));
+  if (admission.answer.has_value()) {
     if (shared_->handlers.on_answered) {
-      shared_->handlers.on_answered(request_, admission.refusal->status, 0);
+      shared_->handlers.on_answered(request_, admission.answer->status, 0);
     }
-    return refuse(std::move(*admission.refusal));
+    return refuse(std::move(*admission.answer));
   }
   if (request_.websocket && shared_->handlers.open_socket) {
     return upgrade(std::move(request_));

@@ -51,9 +51,8 @@ class MessageReader {
                                       fields.name_of("role")));
       }
     }
-    if (messages.empty() ||
-        (messages.back().role != Role::kUser && messages.back().role != Role::kTool)) {
-      throw bad_request("messages", "the last of 'messages' must be the user's or a tool's");
+    if (messages.empty()) {
+      throw bad_request("messages", "'messages' must hold one of the user's");
     }
     return messages;
   }
@@ -102,6 +101,10 @@ class MessageReader {
     }
     message.role = Role::kAssistant;
     message.calls = calls(fields);
+    message.thoughts = fields.text("reasoning_content").value_or("");
+    if (message.thoughts.empty()) {
+      message.thoughts = fields.text("reasoning").value_or("");
+    }
     if (const io::Json* images = fields.array("images"); images != nullptr) {
       for (size_t i = 0; i < images->size(); ++i) {
         message.parts.push_back(
@@ -118,7 +121,7 @@ class MessageReader {
       const auto* text = std::get_if<std::string>(&p.content);
       return text != nullptr && text->empty();
     });
-    if (message.parts.empty() && message.calls.empty()) {
+    if (message.parts.empty() && message.calls.empty() && message.thoughts.empty()) {
       throw bad_request(fields.name_of("content"),
                         fmt::format("'{}' is empty", fields.name_of("content")));
     }

@@ -100,7 +100,7 @@ struct OpenAiService::Impl {
 
   Backend& backend();
   bool has_key(const HttpRequest& request) const;
-  Admission admit(const HttpRequest& request) const;
+  Admission admit(const HttpRequest& request);
   void handle(const std::shared_ptr<Exchange>& exchange);
   void dispatch(const std::shared_ptr<Exchange>& exchange, const RouteMatch& match);
   void generate(const std::shared_ptr<Exchange>& exchange, RouteId id);
@@ -112,6 +112,20 @@ struct OpenAiService::Impl {
   HttpResponse metrics_text();
   void check_model(const std::string& wanted, const ModelCard& card) const;
 };
+
+// What `body` returns, or what its exception is for clients.
+template <class Body>
+std::optional<HttpResponse> answered(const Body& body) {
+  try {
+    return body();
+  } catch (const ApiError& error) {
+    return error.response();
+  } catch (const Error& error) {
+    return api_error_of(error).response();
+  } catch (const std::exception& error) {
+    return api_error_of(Internal("{}", error.what())).response();
+  }
+}
 
 Backend& OpenAiService::Impl::backend() {
   Backend* model = backend_or_null;
@@ -135,9 +149,9 @@ bool OpenAiService::Impl::has_key(const HttpRequest& request) const {
   return found;
 }
 
-Admission OpenAiService::Impl::admit(const HttpRequest& request) const {
+Admission OpenAiService::Impl::admit(const HttpRequest& request) {
   const auto refuse = [](const ApiError& error) {
-    return Admission{.refusal = error.response(), .body_limit = 0};
+    return Admission{.answer = error.response(), .body_limit = 0};
   };
   const RouteMatch match = match_route(request.method, request.path);
   // Pages of other origins may not use a server that their visitor can reach.
@@ -156,7 +170,7 @@ Admission OpenAiService::Impl::admit(const HttpRequest& request) const {
                                     "authorization, content-type, x-api-key");
       response.headers.emplace_back("Access-Control-Max-Age", "600");
     }
-    return {.refusal = std::move(response), .body_limit = 0};
+    return {.answer = std::move(response), .body_limit = 0};
   }
   const bool open_to_all = match.route != nullptr && match.route->open_to_all;
   if (!open_to_all && !has_key(request)) {
@@ -174,23 +188,24 @@ Admission OpenAiService::Impl::admit(const HttpRequest& request) const {
     error.headers.emplace_back("Allow", match.allow);
     return refuse(error);
   }
+  if (match.route->at_once) {
+    return {.answer = answered([&] { return answer_small(request, match); }), .body_limit = 0};
+  }
   const Backend* model = backend_or_null;
   const bool media = match.route->media &&
                      (model == nullptr || model->card().input != std::vector{Modality::kText});
-  return {.refusal = std::nullopt,
+  return {.answer = std::nullopt,
           .body_limit = media ? options.body_limit : std::min(kSmallBody, options.body_limit)};
 }
 
 void OpenAiService::Impl::handle(const std::shared_ptr<Exchange>& exchange) {
-  try {
+  const std::optional<HttpResponse> trouble = answered([&]() -> std::optional<HttpResponse> {
     const HttpRequest& request = exchange->request();
     dispatch(exchange, match_route(request.method, request.path));
-  } catch (const ApiError& error) {
-    exchange->respond(error.response());
-  } catch (const Error& error) {
-    exchange->respond(api_error_of(error).response());
-  } catch (const std::exception& error) {
-    exchange->respond(api_error_of(Internal("{}", error.what())).response());
+    return std::nullopt;
+  });
+  if (trouble.has_value()) {
+    exchange->respond(*trouble);
   }
 }
 
@@ -304,6 +319,7 @@ HttpResponse OpenAiService::Impl::models(const std::string& id) {
   can(card.chat, "chat");
   can(card.completion, "completion");
   can(card.tools.has_value(), "tools");
+  can(card.thinks, "reasoning");
   can(card.controls, "structured_outputs");
   can(card.controls, "logprobs");
   can(card.chat && card.makes(Modality::kImage), "images");

@@ -75,6 +75,10 @@ class Answer::Listener : public GenerationListener {
       answer_->on_text(index_, piece);
     }
   }
+  void on_thoughts() override {
+    const std::lock_guard lock(answer_->mutex_);
+    answer_->on_thoughts(index_);
+  }
   void on_token(const TokenReport& token) override {
     const std::lock_guard lock(answer_->mutex_);
     if (!quiet()) {
@@ -105,32 +109,26 @@ class Answer::Listener : public GenerationListener {
   size_t index_;
 };
 
-void Answer::start(std::vector<GenerationRequest> requests) {
-  slots_.resize(requests.size());
+void Answer::start(std::vector<GenerationRequest> requests, size_t choices) {
+  slots_.resize(requests.size() * choices);
   exchange_->on_close([weak = weak_from_this()] {
     if (const auto self = weak.lock()) {
       self->cancel_all();
     }
   });
   for (size_t i = 0; i < requests.size(); ++i) {
-    {  // one was refused, or the client went: the others need not be prepared
+    {  // one was refused, or the client went: the others need not begin
       const std::lock_guard lock(mutex_);
       if (over_ || exchange_->gone()) {
         break;
       }
     }
     try {
-      const Backend::Handle handle = tools_.backend.submit(
-          std::move(requests[i]), std::make_shared<Listener>(shared_from_this(), i));
-      bool stopped = false;
-      {
-        const std::lock_guard lock(slots_mutex_);
-        slots_[i].handle = handle;
-        stopped = slots_[i].stopped;
+      Backend::Listeners listeners;
+      for (size_t k = 0; k < choices; ++k) {
+        listeners.push_back(std::make_shared<Listener>(shared_from_this(), i * choices + k));
       }
-      if (stopped) {  // before its handle was known
-        tools_.backend.cancel(handle);
-      }
+      know(i * choices, tools_.backend.submit(std::move(requests[i]), std::move(listeners)));
     } catch (const Busy& busy) {
       ApiError error(429, busy.what(), {}, "queue_full");
       error.headers.emplace_back("Retry-After", std::to_string(busy.retry_seconds()));
@@ -141,6 +139,23 @@ void Answer::start(std::vector<GenerationRequest> requests) {
   const std::lock_guard lock(mutex_);
   if (over_ || exchange_->gone()) {  // it went, or one failed, while they were submitted
     cancel_all();
+  }
+}
+
+// The handles of slots from `first` on. What was to be stopped before they were known is cancelled.
+void Answer::know(size_t first, const std::vector<Backend::Handle>& handles) {
+  std::vector<Backend::Handle> stopped;
+  {
+    const std::lock_guard lock(slots_mutex_);
+    for (size_t i = 0; i < handles.size(); ++i) {
+      slots_[first + i].handle = handles[i];
+      if (slots_[first + i].stopped) {
+        stopped.push_back(handles[i]);
+      }
+    }
+  }
+  for (const Backend::Handle handle : stopped) {
+    tools_.backend.cancel(handle);
   }
 }
 

@@ -50,21 +50,22 @@ class Answer : public std::enable_shared_from_this<Answer> {
       : exchange_(std::move(exchange)), tools_(std::move(tools)) {}
   virtual ~Answer() = default;
 
-  /// Submits all of them, or answers 429.
-  void start(std::vector<GenerationRequest> requests);
+  /// Submits all of them, each with so many choices, or answers 429.
+  void start(std::vector<GenerationRequest> requests, size_t choices = 1);
 
  protected:
-  // Calls come one at a time; `index` is that of the request.
+  // Calls come one at a time; `index` counts the choices of all requests.
   virtual void on_text(size_t index, std::string_view piece) = 0;
+  virtual void on_thoughts(size_t) {}
   virtual void on_token(size_t, const TokenReport&) {}
   virtual void on_sound(size_t index, Modality modality, const Audio& chunk);
   virtual void on_part(size_t index, const Part& part) = 0;
-  /// Request `index` ended well; `reason` is OpenAI's finish_reason.
+  /// Choice `index` ended well; `reason` is OpenAI's finish_reason.
   virtual void on_end(size_t index, const Outcome& outcome, const std::string& reason) = 0;
   /// All have.
   virtual void on_all_ended() = 0;
 
-  /// Ends a request as if it had stopped by itself.
+  /// Ends a choice as if it had stopped by itself.
   void stop(size_t index);
   /// Answers with an error, as the stream's last event where one has begun; ends all requests.
   void fail(const ApiError& error);
@@ -92,6 +93,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
 
   void end(size_t index, const Outcome& outcome);
   void record(const Outcome& outcome, const std::string& reason);
+  void know(size_t first, const std::vector<Backend::Handle>& handles);
   void cancel_all();
 
   std::mutex mutex_;  // one call at a time

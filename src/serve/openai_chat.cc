@@ -1,13 +1,14 @@
-// /v1/chat/completions. Text goes through stop strings, then through the reader of calls. Pictures
-// are {"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}} in message.images
-// (delta.images in streams), speech is message.audio as OpenAI has it, and music has the same form
-// in message.music.
+// /v1/chat/completions. Text goes through stop strings, through the reader of thoughts, then
+// through the reader of calls. Pictures are {"type": "image_url", "image_url": {"url":
+// "data:image/png;base64,…"}} in message.images (delta.images in streams), speech is message.audio
+// as OpenAI has it, and music has the same form in message.music.
 #include "core/base64.h"
 #include "io/image.h"
 #include "serve/openai_answer.h"
 #include "serve/sound_output.h"
 #include "serve/token_log.h"
 #include "text/stop_strings.h"
+#include "text/thoughts.h"
 #include "text/tool_calls.h"
 
 #include <map>
@@ -36,6 +37,9 @@ class ChatAnswer : public Answer {
         model_(tools_.backend.card().id) {
     for (int64_t i = 0; i < call_.choices; ++i) {
       choices_.emplace_back(call_.stop);
+      if (call_.split_thoughts) {
+        choices_.back().thoughts.emplace();
+      }
       if (!call_.tool_names.empty()) {
         choices_.back().reader.emplace(*tools_.backend.card().tools, call_.tool_names,
                                        call_.must_call);
@@ -44,15 +48,18 @@ class ChatAnswer : public Answer {
   }
 
   void begin() {
-    std::vector<GenerationRequest> requests(choices_.size(), call_.request);
-    for (size_t i = 0; i < requests.size(); ++i) {
-      requests[i].sampling.seed += i;
-    }
+    std::vector<GenerationRequest> requests = {call_.request};
     call_.request.task = ChatTask{};  // media are not kept twice
-    start(std::move(requests));
+    start(std::move(requests), choices_.size());
   }
 
  protected:
+  void on_thoughts(size_t index) override {
+    if (choices_[index].thoughts.has_value()) {
+      choices_[index].thoughts->open();
+    }
+  }
+
   void on_token(size_t index, const TokenReport& token) override { choices_[index].log.add(token); }
 
   void on_text(size_t index, std::string_view piece) override {
@@ -100,6 +107,9 @@ class ChatAnswer : public Answer {
   void on_end(size_t index, const Outcome&, const std::string& reason) override {
     Choice& choice = choices_[index];
     say(index, choice.stops.finish());
+    if (choice.thoughts.has_value()) {
+      show(index, choice.thoughts->finish());
+    }
     if (choice.reader.has_value()) {
       show(index, choice.reader->finish());
     }
@@ -143,10 +153,11 @@ class ChatAnswer : public Answer {
   struct Choice {
     explicit Choice(const std::vector<std::string>& stop) : stops(stop) {}
     text::StopStrings stops;
+    std::optional<text::ThoughtReader> thoughts;
     std::optional<text::ToolCallReader> reader;  // where there are tools
     TokenLog log;
     size_t bytes = 0;  // that stop strings let through
-    std::string text;
+    std::string thought, text;
     std::vector<ToolCall> calls;
     Json images = Json::array();
     std::map<Modality, Sound> sounds;
@@ -158,11 +169,27 @@ class ChatAnswer : public Answer {
   void say(size_t index, std::string text) {
     Choice& choice = choices_[index];
     choice.bytes += text.size();
-    if (choice.reader.has_value()) {
-      show(index, choice.reader->push(text));
+    if (choice.thoughts.has_value()) {
+      show(index, choice.thoughts->push(text));
     } else {
-      show(index, {std::move(text), {}});
+      answer(index, std::move(text));
     }
+  }
+
+  void show(size_t index, text::ThoughtReader::Piece piece) {
+    if (!piece.thought.empty()) {
+      choices_[index].thought += piece.thought;
+      if (call_.stream) {
+        send_delta(index, {{"reasoning_content", std::move(piece.thought)}}, nullptr);
+      }
+    }
+    answer(index, std::move(piece.text));
+  }
+
+  void answer(size_t index, std::string text) {
+    Choice& choice = choices_[index];
+    show(index, choice.reader.has_value() ? choice.reader->push(text)
+                                          : text::ToolCallReader::Piece{std::move(text), {}});
   }
 
   void show(size_t index, text::ToolCallReader::Piece piece) {
@@ -258,6 +285,9 @@ class ChatAnswer : public Answer {
     Json message = {{"role", "assistant"},
                     {"content", mute ? Json(nullptr) : Json(choice.text)},
                     {"refusal", nullptr}};
+    if (!choice.thought.empty()) {
+      message["reasoning_content"] = std::move(choice.thought);
+    }
     for (const ToolCall& call : choice.calls) {
       message["tool_calls"].push_back(call_json(call, call.arguments));
     }

@@ -20,11 +20,9 @@ class CompletionAnswer : public Answer {
   void begin() {
     std::vector<GenerationRequest> requests;
     for (const CompletionTask& prompt : call_.prompts) {
+      requests.push_back(call_.request);
+      requests.back().task = prompt;
       for (int64_t i = 0; i < call_.choices; ++i) {
-        GenerationRequest request = call_.request;
-        request.task = prompt;
-        request.sampling.seed += static_cast<uint64_t>(i);
-        requests.push_back(std::move(request));
         choices_.emplace_back(call_.stop);
         if (call_.echo) {
           choices_.back().text =
@@ -33,7 +31,7 @@ class CompletionAnswer : public Answer {
       }
     }
     prompts_.resize(call_.prompts.size());
-    start(std::move(requests));
+    start(std::move(requests), static_cast<size_t>(call_.choices));
   }
 
  protected:

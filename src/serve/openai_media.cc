@@ -98,12 +98,8 @@ class ImageAnswer : public Answer {
       : Answer(std::move(exchange), std::move(tools)), call_(std::move(call)) {}
 
   void begin() {
-    std::vector<GenerationRequest> requests(static_cast<size_t>(call_.count), call_.request);
-    for (size_t i = 0; i < requests.size(); ++i) {
-      requests[i].sampling.seed += i;
-    }
-    pictures_.resize(requests.size());
-    start(std::move(requests));
+    pictures_.resize(static_cast<size_t>(call_.count));
+    start({call_.request}, pictures_.size());
   }
 
  protected:

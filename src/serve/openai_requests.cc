@@ -211,6 +211,64 @@ std::vector<Message> read_conversation(const JsonFields& fields, const RequestCo
   return read_messages(*messages, context);
 }
 
+// What a chat template is told beside the messages, and how its prompt ends.
+void read_template_fields(const JsonFields& fields, const RequestContext& context, ChatTask& task) {
+  constexpr const char* kVariables = "chat_template_kwargs";
+  const bool variables = !is_empty(fields.object(kVariables));
+  task.go_on = fields.flag("continue_final_message").value_or(false);
+  task.ask = fields.flag("add_generation_prompt").value_or(!task.go_on);
+  for (const auto& [name, used] : {std::pair(kVariables, variables),
+                                   {"continue_final_message", task.go_on},
+                                   {"add_generation_prompt", !task.ask}}) {
+    if (used && !context.card.chat_template) {
+      throw not_supported(
+          name, fmt::format("this model has no chat template for '{}'; leave it out", name));
+    }
+  }
+  if (task.go_on && task.ask) {
+    throw bad_request("add_generation_prompt",
+                      "'add_generation_prompt' and 'continue_final_message' exclude each other");
+  }
+  if (!variables) {
+    return;
+  }
+  const io::OrderedJson ordered = ordered_member(fields, kVariables, context);
+  for (const char* own : {"messages", "tools", "documents", "add_generation_prompt"}) {
+    if (ordered.contains(own)) {
+      throw bad_request(fmt::format("{}.{}", kVariables, own),
+                        fmt::format("'{}' is not for '{}'", own, kVariables));
+    }
+  }
+  task.variables = ordered.dump();
+}
+
+// The messages of a chat and all that its prompt depends on.
+ChatTask read_task(const JsonFields& fields, const RequestContext& context) {
+  ChatTask task;
+  read_tools(fields, context, task);
+  task.messages = read_conversation(fields, context);
+  read_template_fields(fields, context, task);
+  const Message& last = task.messages.back();
+  if (task.go_on && (last.role != Role::kAssistant || !last.calls.empty())) {
+    throw bad_request("messages",
+                      "with 'continue_final_message' the last of 'messages' must be the "
+                      "assistant's, without calls");
+  }
+  if (task.ask && last.role != Role::kUser && last.role != Role::kTool) {
+    throw bad_request("messages", "the last of 'messages' must be the user's or a tool's");
+  }
+  return task;
+}
+
+// llama.cpp's names for where thoughts go.
+bool read_thoughts(const JsonFields& fields, const ModelCard& card) {
+  const std::string format = fields.text("reasoning_format").value_or("auto");
+  if (format != "auto" && format != "deepseek" && format != "none") {
+    fields.fail("reasoning_format", "auto, deepseek or none");
+  }
+  return card.thinks && format != "none";
+}
+
 GenerationRequest one_message(std::vector<Part> parts, Modality to) {
   GenerationRequest request;
   request.task =
@@ -227,12 +285,11 @@ ChatCall parse_chat(const io::Json& body, const RequestContext& context) {
   const int64_t both = fields.integer("max_completion_tokens", 0, kMaxTokens).value_or(0);
   call.request.max_new_tokens = both > 0 ? both : call.request.max_new_tokens;
   call.request.top_logprobs = read_chat_logprobs(fields, context.card);
-  ChatTask task;
-  read_tools(fields, context, task);
+  ChatTask task = read_task(fields, context);
+  call.split_thoughts = read_thoughts(fields, context.card);
   if (!task.tools.empty() && call.request.constraint.kind != Constraint::Kind::kNone) {
     throw not_supported("tools", "'tools' beside 'response_format' or a grammar are not supported");
   }
-  task.messages = read_conversation(fields, context);
   call.modalities = read_modalities(fields, context.card);
   task.to = target_of(fields, call.modalities, context.card);
   for (const text::Tool& tool : task.tools) {
@@ -286,11 +343,7 @@ CompletionCall parse_completion(const io::Json& body, const RequestContext& cont
 }
 
 ChatTask parse_template(const io::Json& body, const RequestContext& context) {
-  const JsonFields fields(body);
-  ChatTask task;
-  read_tools(fields, context, task);
-  task.messages = read_conversation(fields, context);
-  return task;
+  return read_task(JsonFields(body), context);
 }
 
 SpeechCall parse_speech(const io::Json& body, const RequestContext& context) {

@@ -41,6 +41,7 @@ struct ChatCall : GenerationCall {
   SoundFormat sound_format = SoundFormat::kWav;
   std::vector<std::string> tool_names = {};  // that the answer may call
   bool must_call = false;                    // the answer begins inside a call
+  bool split_thoughts = false;               // they are told apart from the answer
   bool many_calls = true;
 };
 

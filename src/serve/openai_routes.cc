@@ -19,10 +19,10 @@ constexpr Route kRoutes[] = {
     {RouteId::kTokenize, "POST", "/tokenize", "Text to token ids"},
     {RouteId::kDetokenize, "POST", "/detokenize", "Token ids to text"},
     {RouteId::kTemplate, "POST", "/apply-template", "The prompt of a conversation, as text"},
-    {RouteId::kHealth, "GET", "/health", "Whether the server works", false, true},
-    {RouteId::kReady, "GET", "/ready", "Whether new requests are welcome"},
-    {RouteId::kVersion, "GET", "/version", "The version of tessera"},
-    {RouteId::kMetrics, "GET", "/metrics", "Prometheus metrics"},
+    {RouteId::kHealth, "GET", "/health", "Whether the server works", false, true, true},
+    {RouteId::kReady, "GET", "/ready", "Whether new requests are welcome", false, false, true},
+    {RouteId::kVersion, "GET", "/version", "The version of tessera", false, false, true},
+    {RouteId::kMetrics, "GET", "/metrics", "Prometheus metrics", false, false, true},
     {RouteId::kOpenApi, "GET", "/openapi.json", "This description"},
 };
 

@@ -36,6 +36,7 @@ struct Route {
   std::string_view summary;  // for the description
   bool media = false;        // its body may be large
   bool open_to_all = false;  // needs no key
+  bool at_once = false;      // answered without a worker: it tells of the server itself
 };
 
 std::span<const Route> routes();

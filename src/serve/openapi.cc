@@ -109,6 +109,7 @@ Json message() {
   return object({{"role", choice({"system", "developer", "user", "assistant", "tool"})},
                  {"content", nullable({{"anyOf", Json::array({text(), list_of(content_part())})}})},
                  {"tool_calls", nullable(list_of(std::move(call)))},
+                 {"reasoning_content", nullable(text())},
                  {"tool_call_id", nullable(text())},
                  {"name", nullable(text())}},
                 {"role"});
@@ -126,7 +127,10 @@ Json template_body() {
                  {"messages", list_of(message())},
                  {"tools", nullable(list_of(tool))},
                  {"tool_choice", nullable({{"anyOf", Json::array({mode, named})}})},
-                 {"parallel_tool_calls", nullable(of_type("boolean"))}},
+                 {"parallel_tool_calls", nullable(of_type("boolean"))},
+                 {"chat_template_kwargs", nullable(of_type("object"))},
+                 {"add_generation_prompt", nullable(of_type("boolean"))},
+                 {"continue_final_message", nullable(of_type("boolean"))}},
                 {"messages"});
 }
 
@@ -136,6 +140,7 @@ Json chat_body() {
   fields["max_completion_tokens"] = integer(0, int64_t{1} << 30);
   fields["logprobs"] = nullable(of_type("boolean"));
   fields["top_logprobs"] = integer(0, 20);
+  fields["reasoning_format"] = nullable(choice({"auto", "deepseek", "none"}));
   fields["modalities"] = nullable(list_of(choice({"text", "image", "audio", "music"})));
   fields["audio"] = nullable(
       object({{"voice", nullable(text())},

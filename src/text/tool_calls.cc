@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "io/json_text.h"
+#include "text/marks.h"
 
 #include <algorithm>
 #include <array>
@@ -18,7 +19,6 @@ constexpr std::string_view kHermesOpen = "<tool_call>";
 constexpr std::string_view kHermesClose = "</tool_call>";
 constexpr std::string_view kMistralOpen = "[TOOL_CALLS]";
 constexpr std::string_view kLlamaTag = "<|python_tag|>";
-constexpr std::string_view kSpace = " \t\r\n";
 
 bool holds(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
@@ -26,24 +26,10 @@ bool holds(std::string_view text, std::string_view part) {
 
 // Where the JSON object or array that begins at `at` ends; npos when it does not.
 size_t json_end(std::string_view text, size_t at) {
-  size_t depth = 0;
-  bool in_string = false;
-  for (; at < text.size(); ++at) {
-    const char c = text[at];
-    if (in_string) {
-      at += c == '\\' ? 1 : 0;
-      in_string = c != '"';
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      ++depth;
-    } else if (c == '}' || c == ']') {
-      if (depth == 0) {
-        break;
-      }
-      if (--depth == 0) {
-        return at + 1;
-      }
+  JsonDepth depth;
+  for (; at < text.size() && !depth.broken(); ++at) {
+    if (depth.ends(text[at])) {
+      return at + 1;
     }
   }
   return std::string_view::npos;
@@ -99,16 +85,6 @@ std::vector<ToolCall> calls_of(std::string_view text) {
   return calls;
 }
 
-// Bytes at the end of `text` that may be the beginning of `mark`, with the white space before them.
-size_t held(std::string_view text, std::string_view mark) {
-  size_t count = std::min(text.size(), mark.size() - 1);
-  while (!text.ends_with(mark.substr(0, count))) {
-    --count;
-  }
-  const size_t last = text.substr(0, text.size() - count).find_last_not_of(kSpace);
-  return text.size() - (last == std::string_view::npos ? 0 : last + 1);
-}
-
 }  // namespace
 
 std::optional<ToolSyntax> tool_syntax_of(std::string_view chat_template) {
@@ -159,6 +135,43 @@ std::span<const std::string_view> call_marks(ToolSyntax syntax) {
   return kLlama;
 }
 
+bool JsonDepth::ends(char c) {
+  if (in_string_) {
+    in_string_ = escaped_ || c != '"';
+    escaped_ = !escaped_ && c == '\\';
+  } else if (c == '"') {
+    in_string_ = true;
+  } else if (c == '{' || c == '[') {
+    ++depth_;
+  } else if (c == '}' || c == ']') {
+    broken_ = depth_ == 0;
+    return depth_ > 0 && --depth_ == 0;
+  }
+  return false;
+}
+
+// The mark may also stand in a string of the call.
+size_t ToolCallReader::CallScan::look(std::string_view text) {
+  if (step_ == Step::kSpace) {
+    at_ = std::min(text.find_first_not_of(kSpace, at_), text.size());
+    if (at_ < text.size()) {
+      step_ = text[at_] == '{' ? Step::kJson : Step::kMark;
+    }
+  }
+  while (step_ == Step::kJson && at_ < text.size()) {
+    step_ = json_.ends(text[at_]) ? Step::kMark : Step::kJson;
+    ++at_;
+  }
+  if (step_ != Step::kMark) {
+    return std::string_view::npos;
+  }
+  const size_t found = text.find(kHermesClose, at_);
+  if (found == std::string_view::npos && text.size() >= kHermesClose.size()) {
+    at_ = std::max(at_, text.size() - kHermesClose.size() + 1);
+  }
+  return found;
+}
+
 ToolCallReader::ToolCallReader(ToolSyntax syntax, std::vector<std::string> names, bool opened)
     : syntax_(syntax),
       names_(std::move(names)),
@@ -190,16 +203,13 @@ ToolCallReader::Piece ToolCallReader::push(std::string_view piece) {
 
 // Llama's reply is a call or a text from its first character on.
 void ToolCallReader::read_start() {
-  const size_t first = pending_.find_first_not_of(kSpace);
-  if (first == std::string::npos) {
-    return;
-  }
-  const std::string_view words = std::string_view(pending_).substr(first);
+  blank_ = std::min(pending_.find_first_not_of(kSpace, blank_), pending_.size());
+  const std::string_view words = std::string_view(pending_).substr(blank_);
   if (words.starts_with(kLlamaTag)) {
-    opening_ = pending_.substr(0, first + kLlamaTag.size());
+    opening_ = pending_.substr(0, blank_ + kLlamaTag.size());
     pending_.erase(0, opening_.size());
     place_ = Place::kCall;
-  } else if (words.front() == '{') {
+  } else if (words.starts_with('{')) {
     place_ = Place::kCall;
   } else if (!kLlamaTag.starts_with(words)) {
     place_ = Place::kText;
@@ -211,9 +221,9 @@ void ToolCallReader::read_text(Piece& out, std::string_view mark) {
   if (place_ != Place::kText) {
     return;
   }
-  const size_t at = pending_.find(mark);
+  const size_t at = pending_.find(mark, blank_);
   const std::string_view before = std::string_view(pending_).substr(0, at);
-  const size_t shown = at == std::string::npos ? pending_.size() - held(pending_, mark)
+  const size_t shown = at == std::string::npos ? pending_.size() - held_back(pending_, mark, blank_)
                                                : before.find_last_not_of(kSpace) + 1;
   if (shown > 0) {
     out.text.append(pending_, 0, shown);
@@ -223,8 +233,11 @@ void ToolCallReader::read_text(Piece& out, std::string_view mark) {
     opening_ = pending_.substr(shown, at + mark.size() - shown);
     pending_.erase(0, at + mark.size());
     place_ = Place::kCall;
+    blank_ = 0;
+    scan_ = {};
   } else {
     pending_.erase(0, shown);
+    blank_ = std::min(pending_.find_first_not_of(kSpace, shown > 0 ? 0 : blank_), pending_.size());
   }
 }
 
@@ -233,12 +246,7 @@ bool ToolCallReader::read_hermes(Piece& out) {
   if (place_ != Place::kCall) {
     return false;
   }
-  // The mark may also stand in a string of the call.
-  size_t end = std::min(pending_.find_first_not_of(kSpace), pending_.size());
-  if (end < pending_.size() && pending_[end] == '{') {
-    end = json_end(pending_, end);
-  }
-  end = end == std::string::npos ? end : pending_.find(kHermesClose, end);
+  const size_t end = scan_.look(pending_);
   if (end == std::string::npos) {
     return false;
   }

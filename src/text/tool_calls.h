@@ -36,6 +36,19 @@ std::string_view call_opening(ToolSyntax syntax);
 /// The tokens by which calls are known, which must be shown in replies even where they are special.
 std::span<const std::string_view> call_marks(ToolSyntax syntax);
 
+/// How deep a place of a JSON text lies, byte by byte.
+class JsonDepth {
+ public:
+  /// Takes the next byte; true when it ends the outermost object or array.
+  bool ends(char c);
+  /// Whether the last byte closed what was not open.
+  bool broken() const { return broken_; }
+
+ private:
+  size_t depth_ = 0;
+  bool in_string_ = false, escaped_ = false, broken_ = false;
+};
+
 /// Splits a reply into text and calls, whatever the pieces that it comes in.
 ///
 ///   ToolCallReader reader(ToolSyntax::kHermes, {"get_weather"});
@@ -57,6 +70,19 @@ class ToolCallReader {
 
  private:
   enum class Place { kText, kCall, kStart };
+  // Looks for the end of a Hermes call; every byte is looked at once.
+  class CallScan {
+   public:
+    /// Where the closing mark stands in `text`, which begins behind the opening one and only grows
+    /// from one look to the next; npos as long as it does not.
+    size_t look(std::string_view text);
+
+   private:
+    enum class Step { kSpace, kJson, kMark };
+    Step step_ = Step::kSpace;
+    size_t at_ = 0;
+    JsonDepth json_;
+  };
   void read_text(Piece& out, std::string_view mark);
   bool read_hermes(Piece& out);
   void read_start();
@@ -66,6 +92,8 @@ class ToolCallReader {
   std::vector<std::string> names_;
   Place place_;
   std::string pending_;      // not shown yet; inside a call: what follows its mark
+  size_t blank_ = 0;         // white space that it begins with, as far as is known; not in calls
+  CallScan scan_;            // of the call that is open
   std::string opening_;      // the mark of the call that is open, and the space before it
   bool after_call_ = false;  // white space between calls is nothing
 };

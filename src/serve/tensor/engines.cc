@@ -126,9 +126,10 @@ pipelines::ConstraintSpec constraint_spec(const Constraint& constraint) {
   return {};
 }
 
-// What the client's thread makes of a request.
+// What is made of a request before its turn.
 struct PreparedText : PreparedRequest {
   std::vector<int32_t> prompt;
+  bool inside_thoughts = false;
   nn::GenerationOptions options;
 };
 
@@ -145,7 +146,8 @@ class TextEngine : public Engine {
     card_.input = {Modality::kText};
     card_.output = {Modality::kText};
     card_.chat = model_.chat() != nullptr;
-    card_.system = card_.chat;
+    card_.system = card_.chat_template = card_.chat;
+    card_.thinks = card_.chat && model_.chat()->thinks();
     card_.completion = true;
     card_.controls = true;
     card_.tools = card_.chat ? model_.chat()->tool_syntax() : std::nullopt;
@@ -169,7 +171,7 @@ class TextEngine : public Engine {
 
   std::unique_ptr<PreparedRequest> prepare(const GenerationRequest& request) const override {
     auto prepared = std::make_unique<PreparedText>();
-    prepared->prompt = prompt_of(request);
+    read_prompt(request, *prepared);
     prepared->options = options_of(request);
     model_.check(prepared->prompt, prepared->options);
     return prepared;
@@ -178,13 +180,14 @@ class TextEngine : public Engine {
   uint64_t begin(EngineJob job) override {
     const std::unique_ptr<PreparedRequest> own =
         job.prepared == nullptr ? prepare(job.request) : nullptr;
-    auto& prepared = dynamic_cast<PreparedText&>(own ? *own : *job.prepared);
+    const auto& prepared = dynamic_cast<const PreparedText&>(own ? *own : *job.prepared);
     pipelines::TextRequest request;
-    request.prompt = std::move(prepared.prompt);
-    request.options = std::move(prepared.options);
-    if (const auto* chat = std::get_if<ChatTask>(&job.request.task);
-        chat != nullptr && !chat->tools.empty()) {
-      request.shown = model_.chat()->call_ids();
+    request.prompt = prepared.prompt;
+    request.options = prepared.options;
+    request.options.seed = job.request.sampling.seed;
+    request.shown = shown_ids(job.request);
+    if (prepared.inside_thoughts) {
+      job.listener.on_thoughts();
     }
     if (job.request.top_logprobs.has_value()) {
       request.on_logprobs = [this, &listener = job.listener](const nn::TokenLogprobs& token) {
@@ -231,21 +234,43 @@ class TextEngine : public Engine {
 
   std::string prompt_text(const ChatTask& task) const override {
     TESSERA_CHECK(model_.chat() != nullptr, Unsupported, "this model continues text alone");
-    return model_.chat()->text(task.messages, settings_of(task));
+    return model_.chat()->text(task.messages, settings_of(task)).text;
   }
 
  private:
   static pipelines::PromptSettings settings_of(const ChatTask& task) {
-    return {.tools = task.tools, .call = !task.must_call.empty()};
+    return {.tools = task.tools,
+            .call = !task.must_call.empty(),
+            .ask = task.ask,
+            .go_on = task.go_on,
+            .variables = task.variables};
   }
 
-  std::vector<int32_t> prompt_of(const GenerationRequest& request) const {
+  void read_prompt(const GenerationRequest& request, PreparedText& prepared) const {
     if (const auto* chat = std::get_if<ChatTask>(&request.task)) {
       TESSERA_CHECK(model_.chat() != nullptr, Unsupported, "this model continues text alone");
-      return model_.chat()->prompt(chat->messages, settings_of(*chat));
+      pipelines::PromptSettings settings = settings_of(*chat);
+      settings.think = request.constraint.kind == Constraint::Kind::kNone;  // it is of the answer
+      const auto prompt = model_.chat()->text(chat->messages, settings);
+      prepared.prompt = model_.chat()->encode(prompt.text);
+      prepared.inside_thoughts = prompt.inside_thoughts;
+      return;
     }
     const auto& prompt = std::get<CompletionTask>(request.task);
-    return prompt.ids.empty() ? tokenize(prompt.text, true) : prompt.ids;
+    prepared.prompt = prompt.ids.empty() ? tokenize(prompt.text, true) : prompt.ids;
+  }
+
+  std::vector<int32_t> shown_ids(const GenerationRequest& request) const {
+    const auto* chat = std::get_if<ChatTask>(&request.task);
+    if (chat == nullptr) {
+      return {};
+    }
+    std::vector<int32_t> ids = model_.chat()->thought_ids();
+    if (!chat->tools.empty()) {
+      const std::vector<int32_t>& calls = model_.chat()->call_ids();
+      ids.insert(ids.end(), calls.begin(), calls.end());
+    }
+    return ids;
   }
 
   nn::GenerationOptions options_of(const GenerationRequest& request) const {

@@ -90,6 +90,58 @@ TEST(ChatFormat, PutsTheSystemsWordsBeforeTheUsers) {
   EXPECT_THROW(ChatFormat::open(chat_folder("broken", "{% for %}"), *tokenizer), CorruptFile);
 }
 
+// As reasoning models' templates: thoughts of earlier turns are dropped, and of this one opened.
+constexpr const char* kThinking =
+    "{% if tools %}(write <tool_call>){% endif %}"
+    "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.last %}"
+    "<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content.split('</think>')[-1] }}</s>"
+    "{% endfor %}{% if add_generation_prompt %}[assistant]{% if effort %}({{ effort }}){% endif %}"
+    "{% if enable_thinking is not defined or enable_thinking %}<think>\n{% else %}"
+    "<think>\n\n</think>\n\n{% endif %}{% endif %}";
+
+TEST(ChatFormat, KnowsThoughtsAndTakesVariables) {
+  const io::fs::path folder = chat_folder("thinking", kThinking);
+  const auto tokenizer = text::load_tokenizer(folder);
+  const auto format = ChatFormat::open(folder, *tokenizer);
+  EXPECT_TRUE(format->thinks());
+  EXPECT_TRUE(format->thought_ids().empty());  // no special tokens here
+  const std::vector<Message> talk = {says(Role::kUser, "What is <think>?")};
+  const auto expect = [&](const PromptSettings& settings, const std::string& text, bool inside,
+                          const std::vector<Message>& messages) {
+    const ChatFormat::Text got = format->text(messages, settings);
+    EXPECT_EQ(got.text, text);
+    EXPECT_EQ(got.inside_thoughts, inside) << text;
+    EXPECT_EQ(tokenizer->decode(format->encode(got.text)), text);
+  };
+  const std::string asked = "[user]What is <think>?</s>";
+  expect({}, asked + "[assistant]<think>\n", true, talk);
+  expect({.variables = R"({"enable_thinking":false})"},
+         asked + "[assistant]<think>\n\n</think>\n\n", false, talk);
+  expect({.variables = R"({"effort":"low"})"}, asked + "[assistant](low)<think>\n", true, talk);
+  expect({.think = false}, asked + "[assistant]<think>\n</think>\n\n", false, talk);
+  expect({.ask = false}, asked, false, talk);
+  EXPECT_THROW(format->text(talk, {.variables = "[]"}), InvalidArgument);
+  // The last message goes on, inside its thoughts or not.
+  const auto begun = [&](const std::string& text) {
+    return std::vector<Message>{says(Role::kUser, "Hi"), says(Role::kAssistant, text)};
+  };
+  const PromptSettings going_on = {.ask = false, .go_on = true};
+  expect(going_on, "[user]Hi</s>[assistant]Hello, ", false, begun("Hello, "));
+  expect(going_on, "[user]Hi</s>[assistant]<think>a", true, begun("<think>a"));
+  std::vector<Message> thought = begun("Well");
+  thought.back().thoughts = "hm";
+  expect(going_on, "[user]Hi</s>[assistant]<think>hm</think>Well", false, thought);
+  EXPECT_THROW(format->text(talk, {.go_on = true}), InvalidArgument);  // and asks
+  // A call that must be made comes without thoughts.
+  const std::vector<text::Tool> tools = {
+      {.name = "f", .definition = R"({"type":"function"})", .parameters = "{}"}};
+  expect({.tools = tools}, "(write <tool_call>)" + asked + "[assistant]<think>\n", true, talk);
+  expect({.tools = tools, .call = true},
+         "(write <tool_call>)" + asked + "[assistant]<think>\n</think>\n\n<tool_call>\n", false,
+         talk);
+  EXPECT_FALSE(ChatFormat::open(chat_folder("chatml", kChatMl), *tokenizer)->thinks());
+}
+
 TEST(TextChat, TurnsGiveWhatTheWholePromptGives) {
   const io::fs::path folder = chat_folder("llama", kChatMl);
   write_llama(folder);

@@ -18,7 +18,7 @@ class Bare {
       Admission admission;
       admission.body_limit = body_limit;
       if (request.path == "/refused") {
-        admission.refusal = HttpResponse{.status = 401, .type = "text/plain", .body = "no"};
+        admission.answer = HttpResponse{.status = 401, .type = "text/plain", .body = "no"};
       }
       return admission;
     };

@@ -402,5 +402,255 @@ TEST(OpenAiLanguage, PromptsAreReadBesideTheModel) {
   }
 }
 
+TEST(OpenAiLanguage, ChoicesShareTheirPrompt) {
+  ServedModel served(kLanguage);
+  RawClient client(served.port());
+  const auto reads = [&] {
+    const std::lock_guard lock(served.control->mutex);
+    return std::exchange(served.control->readers, {}).size();
+  };
+  EXPECT_EQ(client.post(kChat, chat_body("x", R"("n":5)")).status, 200);
+  EXPECT_EQ(reads(), 1U);
+  EXPECT_EQ(client.post("/v1/completions", R"({"prompt":["a","b","c"],"n":4})").status, 200);
+  EXPECT_EQ(reads(), 3U);
+  EXPECT_EQ(served.control->runs, 17);
+  expect_error(client.post(kChat, chat_body("refuse:prompt", R"("n":5)")), 400, kBad);
+  EXPECT_EQ(reads(), 1U);
+}
+
+// Sends a request and does not wait for its answer.
+std::unique_ptr<RawClient> asking(const ServedModel& served,
+                                  const std::string& path,
+                                  const std::string& body) {
+  auto client = std::make_unique<RawClient>(served.port());
+  client->send("POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Length: " +
+               std::to_string(body.size()) + "\r\n\r\n" + body);
+  return client;
+}
+
+TEST(OpenAiLanguage, PromptsThatTakeLongHoldUpNobody) {
+  ServedModel served({.queue = 6, .kind = ScriptedEngine::Kind::kLanguage});
+  served.control->hold_reading = true;
+  const std::string slow = chat_body("slow:prompt");
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (size_t i = 0; i < 6; ++i) {
+    clients.push_back(asking(served, kChat, slow));
+    ASSERT_TRUE(eventually([&] { return served.queue->load().waiting == i + 1; }));
+  }
+  ASSERT_TRUE(eventually([&] { return served.control->being_read == 2; }));
+  RawClient client(served.port());
+  for (const std::string path : {"/health", "/ready", "/metrics", "/v1/models", "/"}) {
+    EXPECT_EQ(client.get(path).status, 200) << path;
+  }
+  EXPECT_NE(client.get("/metrics").body.find("num_requests_waiting{model_name=\"scripted\"} 6"),
+            std::string::npos);
+  // They count as waiting. One who goes makes room, and its prompt is not read.
+  expect_error(client.post(kChat, slow), 429, "rate_limit_error");
+  clients.pop_back();
+  ASSERT_TRUE(eventually([&] { return served.queue->load().waiting == 5; }));
+  expect_error(client.post(kChat, chat_body("x", R"("n":2)")), 429, "rate_limit_error");
+  clients.erase(clients.begin());  // is being read
+  ASSERT_TRUE(eventually([&] { return served.queue->load().waiting == 4; }));
+  served.control->hold_reading = false;
+  for (const auto& waiting : clients) {
+    EXPECT_EQ(waiting->answer().status, 200);
+  }
+  EXPECT_TRUE(eventually([&] {
+    const BackendLoad load = served.queue->load();
+    return load.running + load.waiting == 0;
+  }));
+  const std::lock_guard lock(served.control->mutex);
+  EXPECT_EQ(served.control->readers.size(), 5U);
+  EXPECT_EQ(served.control->runs, 4);
+}
+
+TEST(OpenAiLanguage, TheServerTellsOfItselfWhateverItsWorkersDo) {
+  ServedModel served(kLanguage);
+  served.control->hold_reading = true;
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 0; i < 2; ++i) {  // as many as there are workers
+    clients.push_back(asking(served, "/tokenize", R"({"prompt":"slow:prompt"})"));
+  }
+  ASSERT_TRUE(eventually([&] { return served.control->being_read == 2; }));
+  RawClient client(served.port());
+  for (const std::string path : {"/health", "/ready", "/version", "/metrics"}) {
+    EXPECT_EQ(client.get(path).status, 200) << path;
+  }
+  client.send("HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(client.answer(/*head_only=*/true).status, 200);
+  served.service.set_draining();
+  expect_error(client.get("/ready"), 503, "unavailable_error");
+  EXPECT_EQ(client.get("/health").status, 200);
+  served.control->hold_reading = false;
+  for (const auto& waiting : clients) {
+    EXPECT_EQ(waiting->answer().status, 200);
+  }
+}
+
+TEST(DeviceQueue, ItsEndAnswersPromptsThatAreBeingRead) {
+  struct Ends : GenerationListener {
+    void on_text(std::string_view) override {}
+    void on_sound(Modality, const Audio&) override {}
+    void on_part(const Part&) override {}
+    void on_done(const Outcome& outcome) override { reasons.push_back(outcome.reason); }
+    std::vector<std::string> reasons;
+  };
+  const auto control = std::make_shared<ScriptedEngine::Control>();
+  control->hold_reading = true;
+  std::vector<std::shared_ptr<Ends>> heard;
+  std::thread opener;
+  {
+    DeviceQueue queue(std::make_unique<ScriptedEngine>(control, ScriptedEngine::Kind::kLanguage),
+                      64);
+    for (int i = 0; i < 5; ++i) {
+      GenerationRequest request;
+      request.task = CompletionTask{.text = "slow:prompt", .ids = {}};
+      Backend::Listeners listeners;
+      for (int k = 0; k < 2; ++k) {
+        listeners.push_back(heard.emplace_back(std::make_shared<Ends>()));
+      }
+      EXPECT_EQ(queue.submit(request, listeners).size(), 2U);
+    }
+    ASSERT_TRUE(eventually([&] { return control->being_read == 2; }));
+    opener = std::thread([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      control->hold_reading = false;
+    });
+  }
+  opener.join();
+  for (const auto& ends : heard) {
+    EXPECT_EQ(ends->reasons, std::vector<std::string>{"interrupted"});
+  }
+  EXPECT_EQ(control->readers.size(), 2U);  // the others were not begun
+  EXPECT_EQ(control->runs, 0);
+}
+
+// ---- thoughts and templates ----
+
+const ServedModel::Setup kThinking = {.kind = ScriptedEngine::Kind::kThinking};
+
+TEST(OpenAiLanguage, ThoughtsAreToldApart) {
+  ServedModel served(kThinking);
+  RawClient client(served.port());
+  const auto message = [&](const std::string& said, const std::string& more = "") {
+    return Json::parse(client.post(kChat, chat_body(said, more)).body)["choices"][0]["message"];
+  };
+  Json got = message("<think> Let me see. </think> Yes, it is.");
+  EXPECT_EQ(got["reasoning_content"], "Let me see.");
+  EXPECT_EQ(got["content"], "Yes, it is.");
+  got = message("open:thoughts Let me see. </think> Yes.");
+  EXPECT_EQ(got["reasoning_content"], "Let me see.");
+  EXPECT_EQ(got["content"], "Yes.");
+  got = message("<think> Let me see", R"("max_tokens":2)");
+  EXPECT_EQ(got["reasoning_content"], "Let");
+  EXPECT_EQ(got["content"], "");
+  got = message("No thoughts. <think> a </think>");
+  EXPECT_FALSE(got.contains("reasoning_content"));
+  EXPECT_EQ(got["content"], "No thoughts. <think> a </think>");
+  const std::string whole = "<think> a </think> b";
+  EXPECT_EQ(message(whole, R"("reasoning_format":"none")")["content"], whole);
+  EXPECT_EQ(message(whole, R"("reasoning_format":"deepseek")")["content"], "b");
+  expect_error(client.post(kChat, chat_body("x", R"("reasoning_format":"other")")), 400, kBad,
+               "reasoning_format");
+  // Calls come after them; a call among them is none.
+  const std::string call = "<tool_call> {\"name\": \"now\"} </tool_call>";
+  got = message("<think> " + call + " </think> Well. " + call, kTools);
+  EXPECT_EQ(got["reasoning_content"], call);
+  EXPECT_EQ(got["content"], "Well.");
+  ASSERT_EQ(got["tool_calls"].size(), 1U);
+  EXPECT_EQ(Json::parse(client.get("/v1/models").body)["data"][0]["capabilities"],
+            Json({"chat", "completion", "tools", "reasoning", "structured_outputs", "logprobs"}));
+  // A model without thoughts.
+  ServedModel plain(kLanguage);
+  RawClient other(plain.port());
+  got = Json::parse(other.post(kChat, chat_body(whole)).body)["choices"][0]["message"];
+  EXPECT_EQ(got["content"], whole);
+  EXPECT_FALSE(got.contains("reasoning_content"));
+}
+
+TEST(OpenAiLanguage, ThoughtsAreStreamed) {
+  ServedModel served(kThinking);
+  RawClient client(served.port());
+  const std::string body = client
+                               .post(kChat, chat_body("<think> Let me see. </think> Yes, it is.",
+                                                      R"("stream":true,"n":2,"logprobs":true)"))
+                               .body;
+  std::vector<std::string> thoughts(2), texts(2);
+  std::vector<size_t> tokens(2);
+  for (const Json& event : events_of(body)) {
+    if (!event.is_object()) {
+      continue;
+    }
+    const Json& choice = event["choices"][0];
+    const size_t index = choice["index"];
+    const std::string text = choice["delta"].value("content", "");
+    texts[index] += text;
+    if (choice["delta"].contains("reasoning_content")) {
+      EXPECT_EQ(texts[index], "");
+      thoughts[index] += choice["delta"]["reasoning_content"].get<std::string>();
+    }
+    if (!choice["logprobs"].is_null()) {
+      tokens[index] += choice["logprobs"]["content"].size();
+    }
+  }
+  EXPECT_EQ(thoughts, (std::vector<std::string>{"Let me see.", "Let me see."}));
+  EXPECT_EQ(texts, (std::vector<std::string>{"Yes, it is.", "Yes, it is."}));
+  EXPECT_EQ(tokens, (std::vector<size_t>{8, 8}));  // those of marks and thoughts too
+}
+
+TEST(OpenAiLanguage, TemplatesTakeVariables) {
+  ServedModel served(kLanguage);
+  RawClient client(served.port());
+  const auto task = [&](const std::string& more, const std::string& body = "") {
+    const RawClient::Answer answer = client.post(kChat, body.empty() ? chat_body("x", more) : body);
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    return std::get<ChatTask>(served.control->requests.back().task);
+  };
+  EXPECT_EQ(task(R"("chat_template_kwargs":{"z":[1,{"b":1.50,"a":null}],"enable_thinking":false})")
+                .variables,
+            R"({"z":[1,{"b":1.5,"a":null}],"enable_thinking":false})");
+  EXPECT_EQ(task(R"("chat_template_kwargs":{})").variables, "");
+  EXPECT_EQ(task(R"("chat_template_kwargs":null)").variables, "");
+  EXPECT_TRUE(task("").ask);
+  EXPECT_FALSE(task(R"("add_generation_prompt":false)").ask);
+  const std::string open =
+      R"({"messages":[{"role":"user","content":"a"},
+          {"role":"assistant","content":"b c","reasoning_content":"d"}],)";
+  const ChatTask going_on = task("", open + R"("continue_final_message":true})");
+  EXPECT_TRUE(going_on.go_on);
+  EXPECT_FALSE(going_on.ask);
+  EXPECT_EQ(going_on.messages.back().thoughts, "d");
+  EXPECT_FALSE(task("", open + R"("add_generation_prompt":false})").go_on);
+
+  const auto post = [&](const std::string& field) {
+    return client.post(kChat, chat_body("x", field));
+  };
+  expect_error(client.post(kChat, open + "\"n\":1}"), 400, kBad, "messages");
+  expect_error(post(R"("continue_final_message":true)"), 400, kBad, "messages");
+  expect_error(
+      client.post(kChat, open + R"("continue_final_message":true,"add_generation_prompt":true})"),
+      400, kBad, "add_generation_prompt");
+  expect_error(post(R"("continue_final_message":1)"), 400, kBad, "continue_final_message");
+  expect_error(post(R"("chat_template_kwargs":[1])"), 400, kBad, "chat_template_kwargs");
+  expect_error(post(R"("chat_template_kwargs":{"a":1,"tools":[]})"), 400, kBad,
+               "chat_template_kwargs.tools");
+  std::string wide = "{";  // quadratic to read
+  for (int i = 0; i < 5000; ++i) {
+    wide += (i > 0 ? "," : "") + Json("k" + std::to_string(i)).dump() + ":1";
+  }
+  expect_error(post("\"chat_template_kwargs\":" + wide + "}"), 400, kBad, "chat_template_kwargs");
+  ServedModel any;  // has no template
+  RawClient other(any.port());
+  for (const std::string name : {"chat_template_kwargs", "continue_final_message"}) {
+    const std::string value = name == "chat_template_kwargs" ? "{\"a\":1}" : "true";
+    expect_error(other.post(kChat, chat_body("x", "\"" + name + "\":" + value)), 501, kNo, name);
+  }
+  EXPECT_EQ(other
+                .post(kChat, chat_body("x", R"("chat_template_kwargs":{},
+                                                "continue_final_message":false)"))
+                .status,
+            200);
+}
+
 }  // namespace
 }  // namespace tessera::serve

@@ -202,13 +202,15 @@ class ScriptedEngine : public Engine {
   /// What tests see and steer.
   struct Control {
     std::atomic<int> runs = 0, finished = 0, interrupted = 0, tokens = 0;
-    std::atomic<bool> hold = false;  // runs wait here, asking go_on
+    std::atomic<bool> hold = false;          // runs wait here, asking go_on
+    std::atomic<bool> hold_reading = false;  // texts with "slow:prompt" are not read through
+    std::atomic<int> being_read = 0;
     std::mutex mutex;
     std::vector<GenerationRequest> requests;
     std::vector<std::thread::id> readers, runners;  // threads that prepared and that ran
   };
-  /// Any-to-any; bare prompts alone; a language model with all that these can.
-  enum class Kind { kAny, kPrompts, kLanguage };
+  /// Any-to-any; bare prompts alone; a language model with all that these can; one that thinks.
+  enum class Kind { kAny, kPrompts, kLanguage, kThinking };
 
   explicit ScriptedEngine(std::shared_ptr<Control> control, Kind kind = Kind::kAny)
       : control_(std::move(control)) {
@@ -222,8 +224,9 @@ class ScriptedEngine : public Engine {
     card_.output = card_.input;
     card_.chat = kind != Kind::kPrompts;
     card_.completion = text_only;
-    if (kind == Kind::kLanguage) {
-      card_.system = card_.controls = true;
+    if (kind == Kind::kLanguage || kind == Kind::kThinking) {
+      card_.system = card_.controls = card_.chat_template = true;
+      card_.thinks = kind == Kind::kThinking;
       card_.tools = text::ToolSyntax::kHermes;
     }
     card_.voices = {"Sally", "Rob"};
@@ -238,6 +241,7 @@ class ScriptedEngine : public Engine {
       const std::lock_guard lock(control_->mutex);
       control_->readers.push_back(std::this_thread::get_id());
     }
+    read(text_of(request));
     TESSERA_CHECK(text_of(request).find("refuse:prompt") == std::string::npos, InvalidArgument,
                   "this prompt cannot be read");
     return nullptr;
@@ -245,8 +249,8 @@ class ScriptedEngine : public Engine {
 
   /// With log-probabilities each word is a token of -0.5, beside "other" of -1 and one that cannot
   /// come. Words of the answer: "make:image" makes a picture of 2 × 2, "make:speech" and
-  /// "make:music" one second of sound, "fail:input" and "fail:inside" throw, "flood" goes on for
-  /// ever.
+  /// "make:music" one second of sound, "open:thoughts" tells that the prompt opened them,
+  /// "fail:input" and "fail:inside" throw, "flood" goes on for ever.
   Outcome run(const GenerationRequest& request,
               GenerationListener& listener,
               const std::function<bool()>& go_on) override {
@@ -299,6 +303,7 @@ class ScriptedEngine : public Engine {
     return text + std::to_string(task.tools.size()) + " tools";
   }
   std::vector<int32_t> tokenize(std::string_view text, bool) const override {
+    read(text);
     return {text.begin(), text.end()};
   }
   std::string detokenize(std::span<const int32_t> ids) const override {
@@ -317,6 +322,14 @@ class ScriptedEngine : public Engine {
   }
 
  private:
+  void read(std::string_view text) const {
+    ++control_->being_read;
+    while (control_->hold_reading && text.find("slow:prompt") != std::string_view::npos) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    --control_->being_read;
+  }
+
   static std::string text_of(const GenerationRequest& request) {
     if (const auto* prompt = std::get_if<CompletionTask>(&request.task)) {
       return prompt->ids.empty() ? prompt->text
@@ -342,7 +355,9 @@ class ScriptedEngine : public Engine {
     if (word.ends_with("fail:inside")) {
       throw Internal("secret of the house");
     }
-    if (word.ends_with("flood")) {
+    if (word.ends_with("open:thoughts")) {
+      listener.on_thoughts();
+    } else if (word.ends_with("flood")) {
       do {
         listener.on_text(std::string(4096, 'x'));
       } while (step());
@@ -395,7 +410,7 @@ class ServedModel {
     thread_ = std::thread([this] { server->run(); });
   }
   ~ServedModel() {
-    control->hold = false;
+    control->hold = control->hold_reading = false;
     server->stop();
     join();
     queue.reset();

@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 namespace tessera::text {
 namespace {
 
@@ -149,6 +151,34 @@ TEST(ToolCalls, AnyBytesInAnyPieces) {
         EXPECT_EQ(whole, reply);
       }
     }
+  }
+}
+
+TEST(ToolCalls, LongRepliesTakeLinearTime) {
+  const auto begun = std::chrono::steady_clock::now();
+  // Arguments, something that is no call, white space: a piece for each byte.
+  for (const auto& [syntax, front, filling, back, call] :
+       {std::tuple(ToolSyntax::kHermes, "<tool_call>{\"name\":\"f\",\"arguments\":{\"s\":\"", "}",
+                   "\"}}</tool_call>", true),
+        {ToolSyntax::kHermes, "<tool_call>{\"name\":\"f\",\"arguments\":{\"s\":[", " ",
+         "]}}</tool_call>", true},
+        {ToolSyntax::kHermes, "<tool_call>", "<", "</tool_call>", false},
+        {ToolSyntax::kHermes, "<tool_call>", " ", "{\"name\":\"f\"}</tool_call>", true},
+        {ToolSyntax::kHermes, "x", " ", "<tool_call>{\"name\":\"f\"}</tool_call>", true},
+        {ToolSyntax::kHermes, "x", "<", "<tool_call>{\"name\":\"f\"}</tool_call>", true},
+        {ToolSyntax::kMistral, "[TOOL_CALLS][{\"name\":\"f\",\"arguments\":{\"s\":\"", "]", "\"}}]",
+         true},
+        {ToolSyntax::kLlama, "", " ", "{\"name\":\"f\"}", true},
+        {ToolSyntax::kLlama, "{\"name\":\"f\",\"parameters\":{\"s\":\"", "x", "\"}}", true}}) {
+    ToolCallReader reader(syntax, {"f"});
+    size_t calls = reader.push(front).calls.size();
+    for (int i = 0; i < 1'000'000; ++i) {
+      calls += reader.push(filling).calls.size();
+      ASSERT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(60)) << front << i;
+    }
+    calls += reader.push(back).calls.size();
+    calls += reader.finish().calls.size();
+    EXPECT_EQ(calls, call ? 1U : 0U) << front << filling;
   }
 }
 

@@ -156,12 +156,33 @@ TEST(LanguageEngine, WhatIsWrongIsToldBeforeItsTurn) {
   for (size_t i = 0; i < wrong.size(); ++i) {
     const auto heard = std::make_shared<Waiter>();
     queue.submit(wrong[i], heard);
-    ASSERT_EQ(heard->ends, 1) << i;  // on this thread
-    ASSERT_TRUE(heard->outcome.error.has_value());
+    ASSERT_TRUE(heard->wait().error.has_value()) << i;
+    EXPECT_EQ(heard->ends, 1);
     const ErrorCode code = heard->outcome.error->code();
     EXPECT_EQ(code, i == 0 ? ErrorCode::kCorruptFile : ErrorCode::kInvalidArgument)
         << heard->outcome.error->what();
   }
+}
+
+TEST(LanguageEngine, ChoicesAreTheAnswersOfTheirSeeds) {
+  DeviceQueue queue(open_engine(golden("plain"), "", {}, {.requests = 4}), 64);
+  const GenerationRequest request = talk_of("Tell me about the sea", 12, 20);
+  std::vector<std::shared_ptr<Waiter>> together;
+  Backend::Listeners listeners;
+  for (int i = 0; i < 3; ++i) {
+    listeners.push_back(together.emplace_back(std::make_shared<Waiter>()));
+  }
+  queue.submit(request, listeners);
+  std::set<std::string> different;
+  for (uint64_t i = 0; i < 3; ++i) {
+    const auto single = std::make_shared<Waiter>();
+    queue.submit(talk_of("Tell me about the sea", 12, 20 + i), single);
+    single->wait();
+    EXPECT_FALSE(together[i]->wait().error.has_value());
+    EXPECT_EQ(together[i]->text, single->text);
+    different.insert(single->text);
+  }
+  EXPECT_GT(different.size(), 1U);
 }
 
 TEST(LanguageEngine, BiasesPenaltiesAndTheCache) {
