@@ -7,6 +7,7 @@
 #include "io/json_text.h"
 #include "text/marks.h"
 #include "text/thoughts.h"
+#include "text/tool_syntax.h"
 
 #include <algorithm>
 
@@ -73,10 +74,9 @@ void ChatFormat::find_tools() {
   const bool own = std::find(names.begin(), names.end(), "tool_use") != names.end();
   const bool any = own || std::find(names.begin(), names.end(), "default") != names.end();
   if (any) {
-    const std::string& source = chat_.source(own ? "tool_use" : "default");
-    tool_syntax_ = text::tool_syntax_of(source);
-    thinks_ = text::knows_thoughts(source);
+    thinks_ = text::knows_thoughts(chat_.source(own ? "tool_use" : "default"));
   }
+  tool_syntax_ = text::tool_syntax_of(chat_);
   if (tool_syntax_.has_value()) {
     call_ids_ = special_ids(text::call_marks(*tool_syntax_));
   }

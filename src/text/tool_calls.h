@@ -28,7 +28,8 @@ enum class ToolSyntax {
   kMistral,  // [TOOL_CALLS][{"name": …, "arguments": {…}}, …] at the end
 };
 
-/// The syntax that a chat template teaches; nothing when it prints no tools, or in another way.
+/// The syntax that the text of a chat template speaks of; nothing when it has no tools, or another
+/// one. text/tool_syntax.h is surer.
 std::optional<ToolSyntax> tool_syntax_of(std::string_view chat_template);
 
 /// What stands before the first call: a prompt that ends with it makes the reply a call.

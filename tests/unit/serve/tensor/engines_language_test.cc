@@ -11,9 +11,20 @@ namespace {
 constexpr const char* kToolTemplate =
     "{{ bos_token }}{% if tools %}{% for t in tools %}{{ t | tojson }}\n{% endfor %}"
     "Write <tool_call>.\n{% endif %}{% for m in messages %}{{ m.role }}: {{ m.content }}"
-    "{% for c in m.tool_calls %}<{{ c.id }} {{ c.function.name }}"
-    "{% for k, v in c.function.arguments.items() %} {{ k }}={{ v }}{% endfor %}>{% endfor %}"
+    "{% for c in m.tool_calls %}<tool_call>{\"name\": \"{{ c.function.name }}\", \"arguments\": "
+    "{{ c.function.arguments | tojson }}, \"id\": \"{{ c.id }}\"}</tool_call>{% endfor %}"
     "{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
+
+// The same in Mistral's syntax.
+std::string mistral_template() {
+  std::string source = kToolTemplate;
+  for (const auto& [from, to] : {std::pair("<tool_call>.", "[TOOL_CALLS]."),
+                                 {"<tool_call>{", "[TOOL_CALLS][{"},
+                                 {"}</tool_call>", "}]"}}) {
+    source.replace(source.find(from), std::string(from).size(), to);
+  }
+  return source;
+}
 
 std::string with_tools() {
   const std::string folder = golden("plain");
@@ -264,14 +275,13 @@ TEST(LanguageEngine, CallsAndResultsAreInThePrompt) {
        .calls = {{.id = "call_7", .name = "now", .arguments = R"({"z": "UTC", "a": 1})"}}},
       {.role = Role::kTool, .parts = {Part::text("noon")}, .call_id = "call_7", .name = "now"}};
   EXPECT_EQ(engine->prompt_text(task),
-            "<s>user: When?\nassistant: <call_7 now z=UTC a=1>\ntool: noon\nassistant: ");
+            "<s>user: When?\nassistant: <tool_call>{\"name\": \"now\", \"arguments\": {\"z\": "
+            "\"UTC\", \"a\": 1}, \"id\": \"call_7\"}</tool_call>\ntool: noon\nassistant: ");
   // Mistral's ids have nine letters and digits.
   const std::string folder = golden("plain");
-  std::string mistral = kToolTemplate;
-  mistral.replace(mistral.find("<tool_call>"), 11, "[TOOL_CALLS]");
-  io::write_file(io::fs::path(folder) / "chat_template.jinja", mistral);
+  io::write_file(io::fs::path(folder) / "chat_template.jinja", mistral_template());
   task.messages[1].calls[0].id = "call_0123456789abcdef";
-  EXPECT_NE(open_engine(folder, "", {})->prompt_text(task).find("<789abcdef now"),
+  EXPECT_NE(open_engine(folder, "", {})->prompt_text(task).find("\"id\": \"789abcdef\"}]"),
             std::string::npos);
   // A template without tools refuses them.
   const auto plain = open_engine(golden("plain"), "", {});
@@ -299,9 +309,7 @@ TEST(LanguageEngine, MarksOfCallsAreShownWhereThereAreTools) {
   io::write_file(
       folder / "tokenizer_config.json",
       R"({"bos_token": "<s>", "eos_token": "</s>", "tokenizer_class": "PreTrainedTokenizerFast"})");
-  std::string mistral = kToolTemplate;
-  mistral.replace(mistral.find("<tool_call>"), 11, "[TOOL_CALLS]");
-  io::write_file(folder / "chat_template.jinja", mistral);
+  io::write_file(folder / "chat_template.jinja", mistral_template());
   const auto engine = open_engine(folder.string(), "", {});
   ASSERT_EQ(engine->card().tools, text::ToolSyntax::kMistral);
   GenerationRequest request = talk_of("Hi", 2, 3);
@@ -313,6 +321,45 @@ TEST(LanguageEngine, MarksOfCallsAreShownWhereThereAreTools) {
   Heard shown;
   engine->run(request, shown, [] { return true; });
   EXPECT_EQ(shown.text, "[TOOL_CALLS][TOOL_CALLS]");
+}
+
+TEST(LanguageEngine, ThoughtsThatThePromptOpensAreTold) {
+  struct Told : Heard {
+    void on_thoughts() override {
+      EXPECT_EQ(text, "");
+      ++told;
+    }
+    int told = 0;
+  };
+  const std::string folder = golden("plain");
+  io::write_file(io::fs::path(folder) / "chat_template.jinja",
+                 "{{ bos_token }}{% for m in messages %}{{ m.role }}: "
+                 "{{ m.content.split('</think>')[-1] }}\n{% endfor %}"
+                 "{% if add_generation_prompt %}assistant: {% if not quick %}<think>\n{% endif %}"
+                 "{% endif %}");
+  const auto engine = open_engine(folder, "", {}, {.requests = 2});
+  EXPECT_TRUE(engine->card().thinks && engine->card().chat_template);
+  const auto told = [&](const GenerationRequest& request) {
+    Told heard;
+    const Outcome outcome = engine->run(request, heard, [] { return true; });
+    EXPECT_FALSE(outcome.error.has_value());
+    EXPECT_EQ(
+        outcome.prompt_tokens,
+        static_cast<int64_t>(
+            engine->tokenize(engine->prompt_text(std::get<ChatTask>(request.task)),
+                             false)
+                .size()) +
+            (request.constraint.kind == Constraint::Kind::kNone ? 0
+                                                                : 10));  // "</think>\n\n" in bytes
+    return heard.told;
+  };
+  GenerationRequest request = talk_of("Hi", 3, 1);
+  EXPECT_EQ(told(request), 1);
+  std::get<ChatTask>(request.task).variables = R"({"quick": true})";
+  EXPECT_EQ(told(request), 0);
+  std::get<ChatTask>(request.task).variables = "";
+  request.constraint = {Constraint::Kind::kRegex, "[a-c]{3}"};  // is of the answer
+  EXPECT_EQ(told(request), 0);
 }
 
 }  // namespace
