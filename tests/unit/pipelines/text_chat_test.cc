@@ -92,7 +92,7 @@ TEST(ChatFormat, PutsTheSystemsWordsBeforeTheUsers) {
 
 // As reasoning models' templates: thoughts of earlier turns are dropped, and of this one opened.
 constexpr const char* kThinking =
-    "{% if tools %}(write <tool_call>){% endif %}"
+    "{% if tools %}(write <tool_call> for {{ tools[0].function.name }}){% endif %}"
     "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.last %}"
     "<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content.split('</think>')[-1] }}</s>"
     "{% endfor %}{% if add_generation_prompt %}[assistant]{% if effort %}({{ effort }}){% endif %}"
@@ -134,11 +134,14 @@ TEST(ChatFormat, KnowsThoughtsAndTakesVariables) {
   EXPECT_THROW(format->text(talk, {.go_on = true}), InvalidArgument);  // and asks
   // A call that must be made comes without thoughts.
   const std::vector<text::Tool> tools = {
-      {.name = "f", .definition = R"({"type":"function"})", .parameters = "{}"}};
-  expect({.tools = tools}, "(write <tool_call>)" + asked + "[assistant]<think>\n", true, talk);
-  expect({.tools = tools, .call = true},
-         "(write <tool_call>)" + asked + "[assistant]<think>\n</think>\n\n<tool_call>\n", false,
+      {.name = "f",
+       .definition = R"({"type":"function","function":{"name":"f"}})",
+       .parameters = "{}"}};
+  expect({.tools = tools}, "(write <tool_call> for f)" + asked + "[assistant]<think>\n", true,
          talk);
+  expect({.tools = tools, .call = true},
+         "(write <tool_call> for f)" + asked + "[assistant]<think>\n</think>\n\n<tool_call>\n",
+         false, talk);
   EXPECT_FALSE(ChatFormat::open(chat_folder("chatml", kChatMl), *tokenizer)->thinks());
 }
 

@@ -343,14 +343,10 @@ TEST(LanguageEngine, ThoughtsThatThePromptOpensAreTold) {
     Told heard;
     const Outcome outcome = engine->run(request, heard, [] { return true; });
     EXPECT_FALSE(outcome.error.has_value());
-    EXPECT_EQ(
-        outcome.prompt_tokens,
-        static_cast<int64_t>(
-            engine->tokenize(engine->prompt_text(std::get<ChatTask>(request.task)),
-                             false)
-                .size()) +
-            (request.constraint.kind == Constraint::Kind::kNone ? 0
-                                                                : 10));  // "</think>\n\n" in bytes
+    const std::string shown = engine->prompt_text(std::get<ChatTask>(request.task));
+    const bool closed = request.constraint.kind != Constraint::Kind::kNone;
+    EXPECT_EQ(outcome.prompt_tokens, static_cast<int64_t>(engine->tokenize(shown, false).size()) +
+                                         (closed ? 10 : 0));  // "</think>\n\n" in bytes
     return heard.told;
   };
   GenerationRequest request = talk_of("Hi", 3, 1);
