@@ -304,6 +304,19 @@ void TextBatcher::update_stats() {
   stats_ = stats;
 }
 
+std::vector<float> TextBatcher::embed(std::span<const int32_t> prompt) {
+  const c10::InferenceMode inference;
+  const std::vector<int64_t> ids(prompt.begin(), prompt.end());
+  const at::Tensor input = at::tensor(ids, at::kLong).unsqueeze(0).to(model_->device());
+  const at::Tensor states =
+      model_->hidden({.ids = input, .positions = {}, .key_mask = {}}, nullptr);
+  const at::Tensor mean = states[0].mean(0, false, at::kDouble);
+  const at::Tensor unit =
+      (mean / mean.norm().clamp_min(1e-12)).to(at::kCPU, at::kFloat).contiguous();
+  const auto* values = unit.const_data_ptr<float>();
+  return {values, values + unit.numel()};
+}
+
 void TextBatcher::run_alone(Task& task) {
   if (task.cancelled) {
     return finish(task, nn::Finish::kCancelled);

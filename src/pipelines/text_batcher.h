@@ -72,6 +72,10 @@ class TextBatcher {
   /// come.
   bool step();
 
+  /// The mean of a prompt's states after the last norm, of length 1. Runs at once, apart from the
+  /// requests; the prompt has been checked.
+  std::vector<float> embed(std::span<const int32_t> prompt);
+
   /// Whether requests are stepped together.
   bool together() const { return together_; }
   /// Requests that run at once.

@@ -25,6 +25,7 @@ struct ModelCard {
   std::vector<Modality> input, output;
   bool chat = false;           // conversations
   bool completion = false;     // bare prompts
+  bool embeddings = false;     // of texts
   bool system = false;         // its format has a place for system messages
   bool controls = false;       // takes all of Sampling, Constraint and top_logprobs; else of
                                // Sampling temperature, top_p, top_k and guidance
@@ -73,8 +74,13 @@ struct CompletionTask {
   std::vector<int32_t> ids;  // used when not empty
 };
 
+/// Texts, or ids, whose embeddings are wanted.
+struct EmbeddingTask {
+  std::vector<CompletionTask> inputs;
+};
+
 struct GenerationRequest {
-  std::variant<ChatTask, CompletionTask> task;
+  std::variant<ChatTask, CompletionTask, EmbeddingTask> task;
   Sampling sampling;
   Constraint constraint = {};
   /// Each token's log-probability is wanted, with those of so many others.
@@ -120,6 +126,8 @@ class GenerationListener {
   virtual void on_token(const TokenReport&) {}
   /// Sound as it comes, when stream_sound is set; chunks laid end to end equal the part.
   virtual void on_sound(Modality modality, const Audio& chunk) = 0;
+  /// What an EmbeddingTask asks for, one after the other.
+  virtual void on_embedding(std::span<const float>) {}
   /// A finished medium.
   virtual void on_part(const Part& part) = 0;
   virtual void on_done(const Outcome& outcome) = 0;

@@ -281,6 +281,9 @@ std::optional<DeviceQueue::Jobs> DeviceQueue::next() {
 
 bool DeviceQueue::told_token(Job& job) {
   const auto now = Clock::now();
+  if (std::holds_alternative<EmbeddingTask>(job.request.task)) {
+    return !job.cancelled;  // no tokens
+  }
   const auto& observe = job.any ? observer_.on_next_token : observer_.on_first_token;
   if (observe) {
     observe(seconds_between(job.last, now));

@@ -217,6 +217,7 @@ void OpenAiService::Impl::dispatch(const std::shared_ptr<Exchange>& exchange,
     case RouteId::kSpeech:
     case RouteId::kTranscription:
     case RouteId::kImages:
+    case RouteId::kEmbeddings:
       return generate(exchange, match.route->id);
     default:
       return exchange->respond(answer_small(exchange->request(), match));
@@ -243,6 +244,8 @@ void OpenAiService::Impl::generate(const std::shared_ptr<Exchange>& exchange, Ro
     answer_chat(exchange, tools, parse_chat(body, context));
   } else if (id == RouteId::kCompletion) {
     answer_completion(exchange, tools, parse_completion(body, context));
+  } else if (id == RouteId::kEmbeddings) {
+    answer_embeddings(exchange, tools, parse_embedding(body, context));
   } else if (id == RouteId::kSpeech) {
     answer_speech(exchange, tools, parse_speech(body, context));
   } else {
@@ -283,8 +286,6 @@ HttpResponse OpenAiService::Impl::answer_small(const HttpRequest& request,
       return apply_template(request);
     case RouteId::kOpenApi:
       return {.body = openapi_json(TESSERA_VERSION)};
-    case RouteId::kEmbeddings:
-      throw not_supported("model", "this model makes no embeddings");
     default:
       break;
   }
@@ -318,6 +319,7 @@ HttpResponse OpenAiService::Impl::models(const std::string& id) {
   };
   can(card.chat, "chat");
   can(card.completion, "completion");
+  can(card.embeddings, "embeddings");
   can(card.tools.has_value(), "tools");
   can(card.thinks, "reasoning");
   can(card.controls, "structured_outputs");

@@ -91,6 +91,12 @@ class Answer::Listener : public GenerationListener {
       answer_->on_sound(index_, modality, chunk);
     }
   }
+  void on_embedding(std::span<const float> values) override {
+    const std::lock_guard lock(answer_->mutex_);
+    if (!quiet()) {
+      answer_->on_embedding(index_, values);
+    }
+  }
   void on_part(const Part& part) override {
     const std::lock_guard lock(answer_->mutex_);
     if (!quiet()) {

@@ -59,6 +59,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
   virtual void on_thoughts(size_t) {}
   virtual void on_token(size_t, const TokenReport&) {}
   virtual void on_sound(size_t index, Modality modality, const Audio& chunk);
+  virtual void on_embedding(size_t, std::span<const float>) {}
   virtual void on_part(size_t index, const Part& part) = 0;
   /// Choice `index` ended well; `reason` is OpenAI's finish_reason.
   virtual void on_end(size_t index, const Outcome& outcome, const std::string& reason) = 0;
@@ -123,6 +124,9 @@ void answer_speech(const std::shared_ptr<Exchange>& exchange,
 void answer_images(const std::shared_ptr<Exchange>& exchange,
                    const AnswerTools& tools,
                    ImageCall call);
+void answer_embeddings(const std::shared_ptr<Exchange>& exchange,
+                       const AnswerTools& tools,
+                       EmbeddingCall call);
 void answer_transcription(const std::shared_ptr<Exchange>& exchange,
                           const AnswerTools& tools,
                           TranscriptionCall call);

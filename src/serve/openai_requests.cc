@@ -19,8 +19,9 @@ namespace {
 
 constexpr size_t kMaxMessages = 4096;
 constexpr size_t kMaxPrompts = 64;
-constexpr size_t kMaxSpoken = 16384;  // bytes of a text to be spoken
-constexpr size_t kMaxPrompt = 16384;  // bytes of a picture's description
+constexpr size_t kMaxEmbeddings = 2048;  // OpenAI's
+constexpr size_t kMaxSpoken = 16384;     // bytes of a text to be spoken
+constexpr size_t kMaxPrompt = 16384;     // bytes of a picture's description
 
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
@@ -129,46 +130,48 @@ void append_text(std::string text, Message& message) {
   message.parts.push_back(Part::text(std::move(text)));
 }
 
-// ---- completion prompts ----
+// ---- prompts ----
 
-std::vector<int32_t> read_ids(const io::Json& list, const JsonFields& fields) {
+constexpr const char* kPromptForms =
+    "a string, an array of strings, token ids, or arrays of token ids";
+
+std::vector<int32_t> read_ids(const io::Json& list, const JsonFields& fields, const char* name) {
   std::vector<int32_t> ids;
   for (const io::Json& item : list) {
     const bool whole = item.is_number_unsigned() && item.get<uint64_t>() <= INT32_MAX;
     if (!whole) {
-      fields.fail("prompt", "a string, an array of strings, token ids, or arrays of token ids");
+      fields.fail(name, kPromptForms);
     }
     ids.push_back(item.get<int32_t>());
   }
   if (ids.empty()) {
-    fields.fail("prompt", "not empty");
+    fields.fail(name, "not empty");
   }
   return ids;
 }
 
-std::vector<CompletionTask> read_prompts(const JsonFields& fields) {
-  const io::Json* value = fields.find("prompt");
+std::vector<CompletionTask> read_prompts(const JsonFields& fields, const char* name, size_t most) {
+  const io::Json* value = fields.find(name);
   if (value == nullptr) {
-    throw bad_request("prompt", "'prompt' is missing");
+    throw bad_request(name, fmt::format("'{}' is missing", name));
   }
   std::vector<CompletionTask> prompts;
   if (value->is_string()) {
     prompts.push_back({.text = value->get<std::string>(), .ids = {}});
   } else if (value->is_array() && !value->empty() && value->front().is_number()) {
-    prompts.push_back({.text = {}, .ids = read_ids(*value, fields)});
+    prompts.push_back({.text = {}, .ids = read_ids(*value, fields, name)});
   } else if (value->is_array()) {
     for (const io::Json& item : *value) {
       if (!item.is_string() && !item.is_array()) {
-        fields.fail("prompt", "a string, an array of strings, token ids, or arrays of token ids");
+        fields.fail(name, kPromptForms);
       }
       prompts.push_back(item.is_string()
                             ? CompletionTask{.text = item.get<std::string>(), .ids = {}}
-                            : CompletionTask{.text = {}, .ids = read_ids(item, fields)});
+                            : CompletionTask{.text = {}, .ids = read_ids(item, fields, name)});
     }
   }
-  if (prompts.empty() || prompts.size() > kMaxPrompts) {
-    fields.fail("prompt", fmt::format("a string, token ids, or an array of at most {} of these",
-                                      kMaxPrompts));
+  if (prompts.empty() || prompts.size() > most) {
+    fields.fail(name, fmt::format("a string, token ids, or an array of at most {} of these", most));
   }
   return prompts;
 }
@@ -326,7 +329,7 @@ CompletionCall parse_completion(const io::Json& body, const RequestContext& cont
   if (call.request.max_new_tokens == 0) {
     call.request.max_new_tokens = 16;  // OpenAI's default
   }
-  call.prompts = read_prompts(fields);
+  call.prompts = read_prompts(fields, "prompt", kMaxPrompts);
   if (static_cast<int64_t>(call.prompts.size()) * call.choices >
       static_cast<int64_t>(kMaxPrompts)) {
     fields.fail("n", fmt::format("small enough for at most {} choices in all", kMaxPrompts));
@@ -344,6 +347,27 @@ CompletionCall parse_completion(const io::Json& body, const RequestContext& cont
 
 ChatTask parse_template(const io::Json& body, const RequestContext& context) {
   return read_task(JsonFields(body), context);
+}
+
+EmbeddingCall parse_embedding(const io::Json& body, const RequestContext& context) {
+  const JsonFields fields(body);
+  EmbeddingCall call;
+  call.model = fields.text("model").value_or("");
+  if (!context.card.embeddings) {
+    throw not_supported("model", "this model makes no embeddings");
+  }
+  const std::string format = fields.text("encoding_format").value_or("float");
+  if (format != "float" && format != "base64") {
+    fields.fail("encoding_format", "float or base64");
+  }
+  call.base64 = format == "base64";
+  if (fields.find("dimensions") != nullptr) {
+    throw not_supported("dimensions",
+                        "'dimensions' is not supported: embeddings have the size of the model's "
+                        "states; leave it out");
+  }
+  call.request.task = EmbeddingTask{read_prompts(fields, "input", kMaxEmbeddings)};
+  return call;
 }
 
 SpeechCall parse_speech(const io::Json& body, const RequestContext& context) {

@@ -50,6 +50,12 @@ struct CompletionCall : GenerationCall {
   bool echo = false;
 };
 
+struct EmbeddingCall {
+  std::string model;
+  GenerationRequest request;
+  bool base64 = false;  // numbers as bytes
+};
+
 struct SpeechCall {
   std::string model;
   GenerationRequest request;
@@ -76,6 +82,7 @@ ChatCall parse_chat(const io::Json& body, const RequestContext& context);
 CompletionCall parse_completion(const io::Json& body, const RequestContext& context);
 /// The conversation of a chat's body alone.
 ChatTask parse_template(const io::Json& body, const RequestContext& context);
+EmbeddingCall parse_embedding(const io::Json& body, const RequestContext& context);
 SpeechCall parse_speech(const io::Json& body, const RequestContext& context);
 ImageCall parse_image(const io::Json& body, const RequestContext& context);
 TranscriptionCall parse_transcription(std::string_view content_type,

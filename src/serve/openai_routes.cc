@@ -15,7 +15,7 @@ constexpr Route kRoutes[] = {
     {RouteId::kSpeech, "POST", "/v1/audio/speech", "Read a text aloud"},
     {RouteId::kTranscription, "POST", "/v1/audio/transcriptions", "Write down speech", true},
     {RouteId::kImages, "POST", "/v1/images/generations", "Make pictures"},
-    {RouteId::kEmbeddings, "POST", "/v1/embeddings", "Embeddings (no model here makes them)"},
+    {RouteId::kEmbeddings, "POST", "/v1/embeddings", "Embeddings of texts"},
     {RouteId::kTokenize, "POST", "/tokenize", "Text to token ids"},
     {RouteId::kDetokenize, "POST", "/detokenize", "Token ids to text"},
     {RouteId::kTemplate, "POST", "/apply-template", "The prompt of a conversation, as text"},

@@ -148,10 +148,14 @@ Json chat_body() {
   return object(std::move(fields), {"messages"});
 }
 
+Json prompts() {
+  const Json ids = list_of(of_type("integer"));
+  return {{"anyOf", Json::array({text(), list_of(text()), ids, list_of(ids)})}};
+}
+
 Json completion_body() {
   Json fields = sampling_fields();
-  const Json ids = list_of(of_type("integer"));
-  fields["prompt"] = {{"anyOf", Json::array({text(), list_of(text()), ids, list_of(ids)})}};
+  fields["prompt"] = prompts();
   fields["echo"] = nullable(of_type("boolean"));
   fields["logprobs"] = integer(0, 20);
   return object(std::move(fields), {"prompt"});
@@ -211,7 +215,10 @@ Json body_of(RouteId id) {
     case RouteId::kTemplate:
       return template_body();
     case RouteId::kEmbeddings:
-      return object({{"model", nullable(text())}, {"input", Json::object()}});
+      return object({{"model", nullable(text())},
+                     {"input", prompts()},
+                     {"encoding_format", nullable(choice({"float", "base64"}))}},
+                    {"input"});
     default:
       return nullptr;
   }
@@ -254,9 +261,7 @@ Json operation_of(const Route& route) {
     content[type] = Json::object();
   }
   const Json error = {{"$ref", "#/components/responses/Error"}};
-  if (route.id != RouteId::kEmbeddings) {
-    operation["responses"]["200"] = {{"description", "the answer"}, {"content", content}};
-  }
+  operation["responses"]["200"] = {{"description", "the answer"}, {"content", content}};
   operation["responses"]["4XX"] = error;
   operation["responses"]["5XX"] = error;
   return operation;

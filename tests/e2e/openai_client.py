@@ -18,8 +18,10 @@ from server_test import Server, check, failures
 
 TEMPLATE = """{{ bos_token }}{% if tools %}{% for t in tools %}{{ t | tojson }}
 {% endfor %}Write <tool_call>.
-{% endif %}{% for m in messages %}{{ m.role }}: {{ m.content }}
-{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"""
+{% endif %}{% if style %}Be {{ style }}.
+{% endif %}{% for m in messages %}{{ m.role }}: {{ m.content.split("</think>")[-1] }}
+{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}{% if thoughts %}<think>
+{% endif %}"""
 
 TOOL = {"type": "function", "function": {
     "name": "get_weather", "description": "The weather of a town.",
@@ -87,6 +89,22 @@ def check_language_model(client):
                               {"role": "tool", "tool_call_id": call.id, "content": "Sunny."}]
     follow = create(**ask | {"messages": talk}, tools=[TOOL])
     check(follow.choices[0].finish_reason in ("stop", "length"), "the result goes back")
+    styled = create(**ask, extra_body={"chat_template_kwargs": {"style": "brief"}})
+    check(styled.usage.prompt_tokens == again.usage.prompt_tokens + len("Be brief.\n"), "variables of the template")
+    begun = {"messages": ask["messages"] + [{"role": "assistant", "content": "Well, "}]}
+    goes_on = create(**ask | begun, extra_body={"continue_final_message": True, "add_generation_prompt": False})
+    check(goes_on.usage.prompt_tokens == again.usage.prompt_tokens + len("Well, "), "a message that goes on")
+    thought = {"extra_body": {"chat_template_kwargs": {"thoughts": True}}, "logit_bias": {"63": -100}}  # "<"
+    message = create(**ask, **thought).choices[0].message
+    check(message.content == "" and len(message.reasoning_content) > 0, "reasoning_content")
+    deltas = [chunk.choices[0].delta for chunk in create(**ask, **thought, stream=True)]
+    check("".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas) == message.reasoning_content, "streamed thoughts")
+    texts = ["The sea", "The wind"]
+    vectors = client.embeddings.create(model=ask["model"], input=texts)  # as base64
+    floats = client.embeddings.create(model=ask["model"], input=texts, encoding_format="float")
+    check([item.embedding for item in vectors.data] == [item.embedding for item in floats.data] and len(vectors.data) == 2, "embeddings")
+    check(all(abs(sum(x * x for x in item.embedding) - 1) < 1e-5 for item in vectors.data), "vectors of length 1")
+    check(vectors.usage.prompt_tokens >= sum(map(len, texts)), "tokens of embeddings")
     whole = client.completions.create(model=ask["model"], prompt="Once", max_tokens=5, logprobs=2, seed=1).choices[0].logprobs
     check(len(whole.tokens) == len(whole.token_logprobs) == len(whole.text_offset) > 0, "logprobs of completions")
     for wrong in ({"logit_bias": {"9999": 1}}, {"top_logprobs": 21, "logprobs": True}, {"extra_body": {"grammar": "root ::= other"}},

@@ -10,6 +10,8 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <chrono>
+#include <deque>
 
 namespace tessera::serve {
 namespace {
@@ -128,6 +130,7 @@ pipelines::ConstraintSpec constraint_spec(const Constraint& constraint) {
 
 // What is made of a request before its turn.
 struct PreparedText : PreparedRequest {
+  std::vector<std::vector<int32_t>> inputs;  // of an EmbeddingTask, which has nothing else
   std::vector<int32_t> prompt;
   bool inside_thoughts = false;
   nn::GenerationOptions options;
@@ -149,6 +152,7 @@ class TextEngine : public Engine {
     card_.system = card_.chat_template = card_.chat;
     card_.thinks = card_.chat && model_.chat()->thinks();
     card_.completion = true;
+    card_.embeddings = true;
     card_.controls = true;
     card_.tools = card_.chat ? model_.chat()->tool_syntax() : std::nullopt;
     card_.context = model_.room();
@@ -171,6 +175,13 @@ class TextEngine : public Engine {
 
   std::unique_ptr<PreparedRequest> prepare(const GenerationRequest& request) const override {
     auto prepared = std::make_unique<PreparedText>();
+    if (const auto* embeddings = std::get_if<EmbeddingTask>(&request.task)) {
+      for (const CompletionTask& input : embeddings->inputs) {
+        prepared->inputs.push_back(ids_of(input));
+        model_.check(prepared->inputs.back(), {});
+      }
+      return prepared;
+    }
     read_prompt(request, *prepared);
     prepared->options = options_of(request);
     model_.check(prepared->prompt, prepared->options);
@@ -181,6 +192,10 @@ class TextEngine : public Engine {
     const std::unique_ptr<PreparedRequest> own =
         job.prepared == nullptr ? prepare(job.request) : nullptr;
     const auto& prepared = dynamic_cast<const PreparedText&>(own ? *own : *job.prepared);
+    if (!prepared.inputs.empty()) {
+      embeddings_.push_back({.inputs = prepared.inputs, .job = std::move(job), .outcome = {}});
+      return 0;  // go_on ends it
+    }
     pipelines::TextRequest request;
     request.prompt = prepared.prompt;
     request.options = prepared.options;
@@ -208,7 +223,15 @@ class TextEngine : public Engine {
   }
 
   void step() override {
-    translated([&] { return model_.step(); });
+    try {
+      if (!embeddings_.empty()) {
+        embed_next();
+      }
+      translated([&] { return model_.step(); });
+    } catch (...) {
+      embeddings_.clear();
+      throw;
+    }
   }
 
   void cancel(uint64_t number) override { model_.cancel(number); }
@@ -256,8 +279,36 @@ class TextEngine : public Engine {
       prepared.inside_thoughts = prompt.inside_thoughts;
       return;
     }
-    const auto& prompt = std::get<CompletionTask>(request.task);
-    prepared.prompt = prompt.ids.empty() ? tokenize(prompt.text, true) : prompt.ids;
+    prepared.prompt = ids_of(std::get<CompletionTask>(request.task));
+  }
+
+  std::vector<int32_t> ids_of(const CompletionTask& prompt) const {
+    return prompt.ids.empty() ? tokenize(prompt.text, true) : prompt.ids;
+  }
+
+  // One input of the first request; others that generate come in between.
+  void embed_next() {
+    Embeddings& first = embeddings_.front();
+    Outcome& outcome = first.outcome;
+    const std::vector<int32_t>& input = first.inputs[first.done++];
+    const auto begun = std::chrono::steady_clock::now();
+    try {
+      const std::vector<float> values = translated([&] { return model_.embed(input); });
+      first.job.listener.on_embedding(values);
+      outcome.prompt_tokens += static_cast<int64_t>(input.size());
+      outcome.reason = !first.job.go_on()                  ? "interrupted"
+                       : first.done == first.inputs.size() ? "stop"
+                                                           : "";
+    } catch (const Error& error) {
+      outcome.error = error;
+    }
+    outcome.prefill_seconds +=
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+    if (outcome.error.has_value() || !outcome.reason.empty()) {
+      const Embeddings over = std::move(first);
+      embeddings_.pop_front();
+      over.job.done(over.outcome);
+    }
   }
 
   std::vector<int32_t> shown_ids(const GenerationRequest& request) const {
@@ -350,7 +401,15 @@ class TextEngine : public Engine {
     return outcome;
   }
 
+  struct Embeddings {
+    std::vector<std::vector<int32_t>> inputs;
+    EngineJob job;
+    Outcome outcome;
+    size_t done = 0;  // of inputs
+  };
+
   pipelines::TextBatcher model_;
+  std::deque<Embeddings> embeddings_;
   mutable pipelines::ConstraintCache constraints_;
   ModelCard card_;
 };

@@ -652,5 +652,52 @@ TEST(OpenAiLanguage, TemplatesTakeVariables) {
             200);
 }
 
+// ---- embeddings ----
+
+TEST(OpenAiLanguage, Embeddings) {
+  ServedModel served(kLanguage);
+  RawClient client(served.port());
+  const auto post = [&](const std::string& body) { return client.post("/v1/embeddings", body); };
+  const Json body = Json::parse(post(R"({"input":["one","three"],"model":"scripted"})").body);
+  EXPECT_EQ(body["object"], "list");
+  EXPECT_EQ(body["model"], "scripted");
+  EXPECT_EQ(body["usage"], Json({{"prompt_tokens", 7}, {"total_tokens", 7}}));
+  ASSERT_EQ(body["data"].size(), 2U);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(body["data"][i]["object"], "embedding");
+    EXPECT_EQ(body["data"][i]["index"], i);
+    EXPECT_EQ(body["data"][i]["embedding"].get<std::vector<float>>(),
+              (std::vector<float>{i == 0 ? 3.0F : 5.0F, -0.5F, 1.0F / 3}));
+  }
+  // 3 is 0x40400000, -0.5 0xBF000000, a third 0x3EAAAAAB; the lowest byte comes first.
+  EXPECT_EQ(Json::parse(
+                post(R"({"input":"one","encoding_format":"base64"})").body)["data"][0]["embedding"],
+            "AABAQAAAAL+rqqo+");
+  for (const char* input : {"[5,6,7]", "[[5,6,7]]", "\"abc\"", "[\"abc\"]"}) {
+    const Json one = Json::parse(post(fmt::format(R"({{"input":{}}})", input)).body);
+    ASSERT_EQ(one["data"].size(), 1U) << one;
+    EXPECT_EQ(one["data"][0]["embedding"][0], 3.0);
+  }
+  EXPECT_EQ(served.control->runs, 6);  // a request each, however many inputs it has
+  expect_error(post("{}"), 400, kBad, "input");
+  for (const char* input : {"[]", "5", "[[]]", "[-1]", "[\"a\",5]", "[null]", "{}"}) {
+    expect_error(post(fmt::format(R"({{"input":{}}})", input)), 400, kBad, "input");
+  }
+  expect_error(post(R"({"input":"refuse:prompt"})"), 400, kBad);
+  expect_error(post(R"({"input":"a","encoding_format":"int8"})"), 400, kBad, "encoding_format");
+  expect_error(post(R"({"input":"a","dimensions":2})"), 501, kNo, "dimensions");
+  expect_error(post(R"({"input":"a","model":"other"})"), 404, "not_found_error", "model");
+  std::string many = "[";
+  for (int i = 0; i < 2049; ++i) {
+    many += i > 0 ? ",\"a\"" : "\"a\"";
+  }
+  expect_error(post("{\"input\":" + many + "]}"), 400, kBad, "input");
+  EXPECT_EQ(client.get("/metrics").body.find("time_to_first_token_seconds_count{"),
+            std::string::npos);  // no tokens are made
+  ServedModel any;
+  RawClient other(any.port());
+  expect_error(other.post("/v1/embeddings", R"({"input":"a"})"), 501, kNo, "model");
+}
+
 }  // namespace
 }  // namespace tessera::serve

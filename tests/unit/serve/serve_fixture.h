@@ -224,6 +224,7 @@ class ScriptedEngine : public Engine {
     card_.output = card_.input;
     card_.chat = kind != Kind::kPrompts;
     card_.completion = text_only;
+    card_.embeddings = kind == Kind::kLanguage;
     if (kind == Kind::kLanguage || kind == Kind::kThinking) {
       card_.system = card_.controls = card_.chat_template = true;
       card_.thinks = kind == Kind::kThinking;
@@ -274,6 +275,16 @@ class ScriptedEngine : public Engine {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
     outcome.new_tokens = 0;
+    if (const auto* embeddings = std::get_if<EmbeddingTask>(&request.task)) {
+      for (const CompletionTask& input : embeddings->inputs) {
+        const auto size =
+            static_cast<float>(input.ids.empty() ? input.text.size() : input.ids.size());
+        listener.on_embedding(std::vector<float>{size, -0.5F, 1.0F / 3});
+        step();
+      }
+      outcome.new_tokens = 0;
+      return outcome;
+    }
     const std::string text = text_of(request);
     for (size_t at = 0; at < text.size() && outcome.reason == "stop";) {
       const size_t end = std::min(text.find(' ', at + 1), text.size());
@@ -336,6 +347,12 @@ class ScriptedEngine : public Engine {
                                  : std::string(prompt->ids.begin(), prompt->ids.end());
     }
     std::string text;
+    if (const auto* embeddings = std::get_if<EmbeddingTask>(&request.task)) {
+      for (const CompletionTask& input : embeddings->inputs) {
+        text += input.text;
+      }
+      return text;
+    }
     for (const Part& part : std::get<ChatTask>(request.task).messages.back().parts) {
       if (const auto* words = std::get_if<std::string>(&part.content)) {
         text = *words;

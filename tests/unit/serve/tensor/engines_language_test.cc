@@ -1,8 +1,12 @@
 // What language models take beside prompts: constraints, log-probabilities, penalties, tools.
 #include "io/json_text.h"
+#include "models/registry.h"
 #include "text/tool_calls.h"
 #include "unit/serve/tensor/engine_fixture.h"
 
+#include <ATen/ops/tensor.h>
+
+#include <cmath>
 #include <regex>
 
 namespace tessera::serve {
@@ -356,6 +360,111 @@ TEST(LanguageEngine, ThoughtsThatThePromptOpensAreTold) {
   std::get<ChatTask>(request.task).variables = "";
   request.constraint = {Constraint::Kind::kRegex, "[a-c]{3}"};  // is of the answer
   EXPECT_EQ(told(request), 0);
+}
+
+// ---- embeddings ----
+
+struct Embedded : Waiter {
+  void on_embedding(std::span<const float> values) override {
+    const std::lock_guard lock(mutex);
+    embeddings.emplace_back(values.begin(), values.end());
+  }
+  std::vector<std::vector<float>> embeddings;
+};
+
+GenerationRequest embedding_of(std::vector<CompletionTask> inputs) {
+  GenerationRequest request;
+  request.task = EmbeddingTask{std::move(inputs)};
+  return request;
+}
+
+TEST(LanguageEngine, EmbeddingsAreMeansOfStates) {
+  const std::string folder = golden("plain");
+  const auto model = std::dynamic_pointer_cast<nn::SequenceModel>(
+      models::load_model(models::open_folder(folder), {}));
+  DeviceQueue queue(open_engine(folder, "", {}, {.requests = 2}), 64);
+  const std::vector<std::string> texts = {"The sea", "A", "The wind over the sea, and rain"};
+  std::vector<CompletionTask> inputs;
+  int64_t tokens = 0;
+  for (const std::string& text : texts) {
+    inputs.push_back({.text = text, .ids = {}});
+    tokens += static_cast<int64_t>(queue.tokenize(text, true).size());
+  }
+  inputs.push_back({.text = {}, .ids = queue.tokenize(texts[0], true)});
+  tokens += static_cast<int64_t>(inputs.back().ids.size());
+  // Beside others that generate.
+  const auto beside = std::make_shared<Waiter>();
+  queue.submit(prompt_of("Hello", 40, 1), beside);
+  const auto heard = std::make_shared<Embedded>();
+  queue.submit(embedding_of(inputs), heard);
+  const Outcome outcome = heard->wait();
+  ASSERT_FALSE(outcome.error.has_value()) << outcome.error->what();
+  EXPECT_EQ(outcome.reason, "stop");
+  EXPECT_EQ(outcome.prompt_tokens, tokens);
+  EXPECT_EQ(outcome.new_tokens, 0);
+  ASSERT_EQ(heard->embeddings.size(), 4U);
+  EXPECT_EQ(heard->embeddings[3], heard->embeddings[0]);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    // State by state: no mask, no cache, a token more each time.
+    const std::vector<int32_t> ids = queue.tokenize(texts[i], true);
+    std::vector<double> sum;
+    for (size_t length = 1; length <= ids.size(); ++length) {
+      const std::vector<int64_t> front(ids.begin(), ids.begin() + static_cast<long>(length));
+      const at::Tensor states = model->hidden({.ids = at::tensor(front, at::kLong).unsqueeze(0),
+                                               .positions = {},
+                                               .key_mask = {},
+                                               .last_only = true},
+                                              nullptr);
+      const at::Tensor last = states.flatten().to(at::kDouble).contiguous();
+      sum.resize(static_cast<size_t>(last.numel()));
+      for (size_t k = 0; k < sum.size(); ++k) {
+        sum[k] += last.const_data_ptr<double>()[k];
+      }
+    }
+    double square = 0;
+    for (const double value : sum) {
+      square += value * value;
+    }
+    ASSERT_EQ(heard->embeddings[i].size(), sum.size());
+    for (size_t k = 0; k < sum.size(); ++k) {
+      EXPECT_NEAR(heard->embeddings[i][k], sum[k] / std::sqrt(square), 1e-5) << i << " " << k;
+    }
+  }
+  EXPECT_FALSE(beside->wait().error.has_value());
+  // Wrong ids and empty inputs are refused as a whole.
+  for (const CompletionTask& wrong : {CompletionTask{.text = {}, .ids = {151}},
+                                      CompletionTask{.text = std::string(600, 'x'), .ids = {}}}) {
+    const auto refused = std::make_shared<Embedded>();
+    queue.submit(embedding_of({inputs[0], wrong}), refused);
+    ASSERT_TRUE(refused->wait().error.has_value());
+    EXPECT_EQ(refused->outcome.error->code(), ErrorCode::kInvalidArgument);
+    EXPECT_TRUE(refused->embeddings.empty());
+  }
+  // Many inputs end between two of them.
+  const auto gone = std::make_shared<Embedded>();
+  const Backend::Handle handle =
+      queue.submit(embedding_of(std::vector<CompletionTask>(5000, inputs[2])), gone);
+  ASSERT_TRUE(soon([&] {
+    const std::lock_guard lock(gone->mutex);
+    return !gone->embeddings.empty();
+  }));
+  queue.cancel(handle);
+  EXPECT_EQ(gone->wait().reason, "interrupted");
+  EXPECT_LT(gone->embeddings.size(), 5000U);
+}
+
+TEST(LanguageEngine, EmbeddingsWhereRequestsRunOneByOne) {
+  DeviceQueue queue(open_engine(golden("longrope", false), "", {}), 64);
+  const auto heard = std::make_shared<Embedded>();
+  queue.submit(embedding_of({{.text = "The sea", .ids = {}}, {.text = "The wind", .ids = {}}}),
+               heard);
+  EXPECT_FALSE(heard->wait().error.has_value());
+  ASSERT_EQ(heard->embeddings.size(), 2U);
+  double square = 0;
+  for (const float value : heard->embeddings[1]) {
+    square += static_cast<double>(value) * value;
+  }
+  EXPECT_NEAR(square, 1, 1e-6);
 }
 
 }  // namespace
