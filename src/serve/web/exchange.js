@@ -15,9 +15,10 @@ function contentPart(part) {
 
 /// One message in OpenAI form: plain text where it is text alone.
 export function messageOf(node) {
-  const parts = node.parts.filter((part) => part.type !== 'text' || part.text);
-  if (parts.every((part) => part.type === 'text')) return { role: node.role, content: textOf(parts) };
-  return { role: node.role, content: parts.map(contentPart) };
+  const parts = node.parts.filter((part) => part.type !== 'thoughts' && (part.type !== 'text' || part.text));
+  const thoughts = node.parts.find((part) => part.type === 'thoughts')?.text;
+  const content = parts.every((part) => part.type === 'text') ? textOf(parts) : parts.map(contentPart);
+  return { role: node.role, content, ...(thoughts && { reasoning_content: thoughts }) };
 }
 
 /// The messages of a request: the system prompt, then the path. Replies that brought nothing are left out.
@@ -46,6 +47,7 @@ export function toMarkdown(conversation, nodes, names) {
     lines.push(`## ${names[node.role] ?? node.role}`, '');
     for (const part of node.parts) {
       if (part.type === 'text') lines.push(part.text, '');
+      else if (part.type === 'thoughts') lines.push(`> ${part.text.replace(/\n/g, '\n> ')}`, '');
       else if (part.type === 'image') lines.push(`![${names.image}](${part.url})`, '');
       else lines.push(`[${names[part.kind] ?? part.kind}](${part.url})`, '');
       if (part.transcript) lines.push(`> ${part.transcript.replace(/\n/g, '\n> ')}`, '');
@@ -86,6 +88,8 @@ export function fromJson(value) {
       conversation.system = textOf(importedParts(message.content));
     } else if (['user', 'assistant'].includes(message?.role)) {
       const node = newNode(conversation, nodes.at(-1)?.id ?? null, message.role, importedParts(message.content));
+      const thoughts = message.role === 'assistant' && message.reasoning_content;
+      if (thoughts && typeof thoughts === 'string') node.parts.unshift({ type: 'thoughts', text: thoughts });
       node.created += nodes.length;
       if (message.role === 'assistant' && typeof value.model === 'string') node.model = value.model;
       nodes.push(node);

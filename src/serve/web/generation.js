@@ -42,11 +42,12 @@ class Reply {
     const { node } = this;
     const choice = chunk.choices?.[0];
     const delta = choice?.delta ?? {};
-    if (delta.content || delta.images || delta.audio || delta.music) {
+    if (delta.content || delta.reasoning_content || delta.images || delta.audio || delta.music) {
       this.first ||= performance.now();
       this.deltas++;
     }
-    if (delta.content) this.text(delta.content);
+    if (delta.reasoning_content) this.words('thoughts', delta.reasoning_content);
+    if (delta.content) this.words('text', delta.content);
     for (const image of delta.images ?? []) {
       const url = image?.image_url?.url;
       if (isPictureUrl(String(url))) node.parts.push({ type: 'image', url });
@@ -58,10 +59,10 @@ class Reply {
     if (chunk.timings?.predicted_per_second) node.rate = chunk.timings.predicted_per_second;
   }
 
-  text(content) {
+  words(type, text) {
     const last = this.node.parts.at(-1);
-    if (last?.type === 'text') last.text += content;
-    else this.node.parts.push({ type: 'text', text: content });
+    if (last?.type === type) last.text += text;
+    else this.node.parts.push({ type, text });
   }
 
   // Pieces of one id make one recording; it is joined at the end, and its length so far is shown meanwhile.

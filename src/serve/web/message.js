@@ -32,6 +32,11 @@ function partView(part, role) {
     const element = h('p', { class: 'plain' });
     return { element, fits: (other) => other.type === 'text', update: (other) => { element.textContent = other.text; } };
   }
+  if (part.type === 'thoughts') {
+    const words = h('p', { class: 'plain' });
+    const element = h('details', { class: 'thoughts' }, h('summary', {}, t('thoughts')), words);
+    return { element, fits: (other) => other.type === 'thoughts', update: (other) => { words.textContent = other.text; } };
+  }
   const { type, url } = part;
   const fits = (other) => other.type === type && other.url === url;
   if (type === 'image') {

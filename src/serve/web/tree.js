@@ -2,7 +2,7 @@
 // which child of a parent is shown. Pure functions over
 //   conversation {id, title, named, created, updated, pinned, system, chosen: {parent id or 'root': child id}, digest}
 //   node {id, conversation, parent (id or null), role, parts, created, status, …}
-// Parts: {type: 'text', text} | {type: 'image', url} | {type: 'audio', url, kind, seconds, transcript}.
+// Parts: {type: 'text', text} | {type: 'thoughts', text} | {type: 'image', url} | {type: 'audio', url, kind, seconds, transcript}.
 export const newId = () => `${Date.now().toString(36)}-${crypto.getRandomValues(new Uint32Array(2)).join('')}`;
 
 export function newConversation(values = {}) {

@@ -163,6 +163,8 @@ def reply_of(body):
         return [{"content": "```json\n" + json.dumps(kept, sort_keys=True) + "\n```"}], 0
     if text.startswith("history"):
         return [{"content": describe(body["messages"])}], 0
+    if text.startswith("think"):
+        return [{"reasoning_content": "Let me "}, {"reasoning_content": "<b>see</b>."}, {"content": "It "}, {"content": "is so."}], 0.02
     if text.startswith("empty"):
         return [], 0
     answer = f"You said: {describe(body['messages'][-1:])}"

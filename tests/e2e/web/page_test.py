@@ -35,6 +35,19 @@ class Conversation(PageTest):
         self.assertIn("word2", self.last.inner_text())
         self.until(lambda: self.state()["cancelled"] == 1)
 
+    def test_thoughts_are_folded_away_and_go_back(self):
+        self.say("think")
+        thoughts = self.last.locator("details.thoughts")
+        expect(thoughts.locator("p")).to_be_hidden()
+        thoughts.locator("summary").click()
+        expect(thoughts.locator("p")).to_have_text("Let me <b>see</b>.")
+        expect(self.last).to_contain_text("It is so.")
+        self.say("hello")
+        message = self.state()["requests"][-1]["messages"][1]
+        self.assertEqual(message, {"role": "assistant", "content": "It is so.", "reasoning_content": "Let me <b>see</b>."})
+        self.page.reload()
+        expect(self.page.locator("details.thoughts")).to_have_count(1)
+
     def test_edit_and_regenerate_make_versions(self):
         self.say("first question")
         self.last.locator(".regenerate").click()
