@@ -30,7 +30,11 @@ void parse(uint8_t route, std::string_view text, const serve::RequestContext& co
       serve::parse_template(body, context);
       break;
     default:
-      serve::parse_image(body, context);
+      if (context.card.embeddings) {
+        serve::parse_embedding(body, context);
+      } else {
+        serve::parse_image(body, context);
+      }
   }
 }
 
@@ -48,7 +52,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   card.output = card.input;
   card.voices = {"Sally"};
   if (data[0] >= 128) {
-    card.controls = card.system = true;
+    card.controls = card.system = card.chat_template = card.thinks = card.embeddings = true;
     card.tools = tessera::text::ToolSyntax::kHermes;
   }
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
