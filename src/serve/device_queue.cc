@@ -121,19 +121,25 @@ DeviceQueue::~DeviceQueue() {
 
 std::vector<Backend::Handle> DeviceQueue::submit(GenerationRequest request, Listeners listeners) {
   const auto submitted = Clock::now();
-  std::vector<Handle> handles;
+  {
+    const std::lock_guard lock(mutex_);
+    refuse_when_full(listeners.size());  // before it is copied
+  }
   Jobs jobs;
-  const std::lock_guard lock(mutex_);
-  refuse_when_full(listeners.size());
   for (size_t i = 0; i < listeners.size(); ++i) {
     auto job = std::make_shared<Job>();
     job->submitted = job->begun = job->last = submitted;
     job->request = i + 1 < listeners.size() ? request : std::move(request);
     job->request.sampling.seed += i;
     job->listener = std::move(listeners[i]);
+    jobs.push_back(std::move(job));
+  }
+  std::vector<Handle> handles;
+  const std::lock_guard lock(mutex_);
+  refuse_when_full(jobs.size());
+  for (const auto& job : jobs) {
     job->handle = next_++;
     handles.push_back(job->handle);
-    jobs.push_back(std::move(job));
   }
   unread_.push_back(std::move(jobs));
   read_wake_.notify_one();
