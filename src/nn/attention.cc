@@ -4,6 +4,7 @@
 #include "nn/attention.h"
 
 #include "core/error.h"
+#include "ops/decode_attention.h"
 #include "ops/elementwise.h"
 
 #include <ATen/ops/_flash_attention_forward.h>
@@ -90,6 +91,9 @@ Tensor attend(const Tensor& q,
   const int64_t heads = q.size(1);
   const int64_t tokens = q.size(2);
   const int64_t groups = heads / k.size(1);
+  if (options.cap <= 0 && ops::has_decode_attention(q, k, v)) {
+    return ops::decode_attention(q, k, v, mask, options.scale);
+  }
   const std::optional<Tensor> mask_argument = mask.defined() ? std::optional(mask) : std::nullopt;
   Tensor out;
   if (options.cap > 0) {

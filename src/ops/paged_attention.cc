@@ -124,17 +124,6 @@ void append(const at::Tensor& k,
   }
 }
 
-const cpu::PagedAttentionKernels& kernels_in_use() {
-  switch (cpu::kernels().isa) {
-    case cpu::Isa::kAvx512:
-      return cpu::kAvx512PagedAttention;
-    case cpu::Isa::kAvx2:
-      return cpu::kAvx2PagedAttention;
-    default:
-      return cpu::kPortablePagedAttention;
-  }
-}
-
 }  // namespace
 
 void paged_append(const at::Tensor& k,
@@ -200,7 +189,7 @@ at::Tensor paged_attention(const at::Tensor& q,
       }
     }
   }
-  const cpu::PagedAttentionKernels& kernels = kernels_in_use();
+  const cpu::PagedAttentionKernels& kernels = cpu::attention_kernels(cpu::kernels().isa);
   const cpu::PagedAttentionTile tile =
       key_pool.scalar_type() == at::kFloat ? kernels.fp32 : kernels.bf16;
   std::atomic<size_t> next{0};

@@ -2,6 +2,7 @@
 #include "ops/cpu/dispatch.h"
 
 #include "core/error.h"
+#include "ops/cpu/paged_attention.h"
 
 #include <cstdlib>
 
@@ -65,6 +66,18 @@ const Kernels* kernels_of(Isa isa) {
 const Kernels& kernels() {
   static const Kernels& table = choose();
   return table;
+}
+
+const PagedAttentionKernels& attention_kernels(Isa isa) {
+  switch (isa) {
+    case Isa::kAvx512:
+      return kAvx512PagedAttention;
+    case Isa::kAvx2:
+      return kAvx2PagedAttention;
+    case Isa::kPortable:
+      break;
+  }
+  return kPortablePagedAttention;
 }
 
 }  // namespace tessera::ops::cpu

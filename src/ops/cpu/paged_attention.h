@@ -1,5 +1,8 @@
-// The CPU kernel of ops/paged_attention.h; only plain pointers cross this border.
+// The CPU kernels of ops/paged_attention.h and ops/decode_attention.h; only plain pointers cross
+// this border.
 #pragma once
+
+#include "ops/cpu/dispatch.h"
 
 #include <cstdint>
 
@@ -34,11 +37,30 @@ using PagedAttentionTile = void (*)(const PagedAttention& job,
                                     int64_t begin,
                                     int64_t end);
 
+/// One head of one new token over keys and values that lie in a row. fp32.
+struct DecodeAttention {
+  const float* q;             // [dim]
+  float* out;                 // [dim]
+  const float* keys;          // [length, dim]
+  const float* values;        // [length, dim]
+  const unsigned char* seen;  // [length], 0: hidden; null: all are seen
+  int64_t length;
+  int64_t dim;
+  float scale;
+};
+
+using DecodeAttentionHead = void (*)(const DecodeAttention& job);
+
 struct PagedAttentionKernels {
   PagedAttentionTile fp32;
   PagedAttentionTile bf16;
+  DecodeAttentionHead decode;
 };
 
+/// The kernels of an instruction set that this processor has.
+const PagedAttentionKernels& attention_kernels(Isa isa);
+
+// Defined in paged_attention_<isa>.cc.
 extern const PagedAttentionKernels kPortablePagedAttention;
 extern const PagedAttentionKernels kAvx2PagedAttention;
 extern const PagedAttentionKernels kAvx512PagedAttention;

@@ -56,6 +56,7 @@ struct Vector {
 }  // namespace
 
 const PagedAttentionKernels kAvx2PagedAttention{paged_attention_tile<Vector, float>,
-                                                paged_attention_tile<Vector, Bf16>};
+                                                paged_attention_tile<Vector, Bf16>,
+                                                decode_attention_head<Vector>};
 
 }  // namespace tessera::ops::cpu

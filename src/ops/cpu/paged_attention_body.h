@@ -52,16 +52,16 @@ void score_page(const float* q, int64_t dim, const T* keys, float* scores) {
   }
 }
 
-// acc[r] += Σ_key weight[r][key] · value[key].
+// acc[r] += Σ_key weight[r][key] · value[key], over the first `keys` ≤ kPage.
 template <class V, class T, int kRows>
-void add_values(const float* weights, const T* values, int64_t dim, float* acc) {
+void add_values(const float* weights, const T* values, int64_t keys, int64_t dim, float* acc) {
   int64_t i = 0;
   for (; i + V::kWidth <= dim; i += V::kWidth) {
     typename V::Register sum[kRows];
     for (int r = 0; r < kRows; ++r) {
       sum[r] = V::load(acc + r * dim + i);
     }
-    for (int64_t key = 0; key < kPage; ++key) {
+    for (int64_t key = 0; key < keys; ++key) {
       const auto v = V::load(values + key * dim + i);
       for (int r = 0; r < kRows; ++r) {
         sum[r] = V::fma(V::broadcast(weights[r * kPage + key]), v, sum[r]);
@@ -74,7 +74,7 @@ void add_values(const float* weights, const T* values, int64_t dim, float* acc) 
   for (; i < dim; ++i) {
     for (int r = 0; r < kRows; ++r) {
       float sum = acc[r * dim + i];
-      for (int64_t key = 0; key < kPage; ++key) {
+      for (int64_t key = 0; key < keys; ++key) {
         sum += weights[r * kPage + key] * widen(values[key * dim + i]);
       }
       acc[r * dim + i] = sum;
@@ -157,7 +157,7 @@ void rows_of_page(const PagedAttention& job,
                 &state.total[local + r]);
     }
   }
-  add_values<V, T, kRows>(state.weights, values, job.dim, acc);
+  add_values<V, T, kRows>(state.weights, values, kPage, job.dim, acc);
 }
 
 template <class V, class T>
@@ -203,5 +203,42 @@ void paged_attention_tile(const PagedAttention& job, int64_t kv_head, int64_t be
     for (int64_t i = 0; i < dim; ++i) {
       out[i] = state.acc[r * dim + i] * scale;
     }
+  }
+}
+
+// A new token's head, kPage keys at a time. A row of hidden keys alone weighs them alike, as an
+// additive mask would.
+template <class V>
+void decode_attention_head(const DecodeAttention& job) {
+  float q[kMostDim];
+  float acc[kMostDim];
+  const int64_t dim = job.dim;
+  for (int64_t i = 0; i < dim; ++i) {
+    q[i] = job.q[i] * job.scale;
+    acc[i] = 0;
+  }
+  float most = kNever;
+  float total = 0;
+  for (int64_t from = 0; from < job.length; from += kPage) {
+    const int64_t keys = within_page(job.length - from);
+    float scores[kPage];
+    for (int64_t key = 0; key < keys; ++key) {
+      const float* k = job.keys + (from + key) * dim;
+      auto sum = V::zero();
+      int64_t i = 0;
+      for (; i + V::kWidth <= dim; i += V::kWidth) {
+        sum = V::fma(V::load(q + i), V::load(k + i), sum);
+      }
+      float score = V::sum(sum);
+      for (; i < dim; ++i) {
+        score += q[i] * k[i];
+      }
+      scores[key] = job.seen != nullptr && job.seen[from + key] == 0 ? kNever : score;
+    }
+    soften<V>(scores, 0, keys, dim, 0, acc, &most, &total);
+    add_values<V, float, 1>(scores, job.values + from * dim, keys, dim, acc);
+  }
+  for (int64_t i = 0; i < dim; ++i) {
+    job.out[i] = acc[i] / total;
   }
 }

@@ -70,6 +70,7 @@ struct Vector {
 }  // namespace
 
 const PagedAttentionKernels kPortablePagedAttention{paged_attention_tile<Vector, float>,
-                                                    paged_attention_tile<Vector, Bf16>};
+                                                    paged_attention_tile<Vector, Bf16>,
+                                                    decode_attention_head<Vector>};
 
 }  // namespace tessera::ops::cpu

@@ -142,10 +142,7 @@ void expect_near(const Tensor& got, const std::vector<double>& expected, double 
 }
 
 Tensor run_isa(cpu::Isa isa, const World& world) {
-  const cpu::PagedAttentionKernels& kernels = isa == cpu::Isa::kAvx512 ? cpu::kAvx512PagedAttention
-                                              : isa == cpu::Isa::kAvx2
-                                                  ? cpu::kAvx2PagedAttention
-                                                  : cpu::kPortablePagedAttention;
+  const cpu::PagedAttentionKernels& kernels = cpu::attention_kernels(isa);
   const Tensor out = at::empty_like(world.q);
   const int32_t* first = world.batch.first_query.const_data_ptr<int32_t>();
   for (int64_t s = 0; s < world.batch.lengths.numel(); ++s) {
