@@ -40,7 +40,7 @@ for step in "$@"; do
       done
       ;;
     language_model)
-      train language_model "${MINUTES_language_model:-10}" "model.tokenizer=$runs/tokenizer" \
+      train language_model "${MINUTES_language_model:-18}" "model.tokenizer=$runs/tokenizer" \
         "data.train=[$runs/tokens_train]" "data.validate=[$runs/tokens_validation]"
       ;;
     assemble)
