@@ -46,14 +46,16 @@ class Terminal:
         end = time.monotonic() + seconds
         try:
             while select.select([self.port], [], [], max(0, end - time.monotonic()))[0]:
-                if not os.read(self.port, 4096):
+                got = os.read(self.port, 4096)
+                self.text += got.decode(errors="replace")
+                if not got:
                     break
             else:
                 os.kill(self.child, 9)
         except OSError:  # it has ended
             pass
         _, status = os.waitpid(self.child, 0)
-        assert os.waitstatus_to_exitcode(status) == 0, f"exit {status}"
+        assert os.waitstatus_to_exitcode(status) == 0, f"exit {status} after {self.text!r}"
 
 
 talk = Terminal("--mic-device", "lavfi:sine=duration=1", "--to", "text", "--seed", "1")

@@ -6,6 +6,7 @@
 // anonymous namespace.
 
 constexpr float kNever = -1e30F;
+constexpr float kHidden = -1e29F;  // by a mask: still more than what is not there at all
 
 // Own, since a function of the standard library compiled here could be the one that another
 // instruction set's code is linked to.
@@ -233,7 +234,7 @@ void decode_attention_head(const DecodeAttention& job) {
       for (; i < dim; ++i) {
         score += q[i] * k[i];
       }
-      scores[key] = job.seen != nullptr && job.seen[from + key] == 0 ? kNever : score;
+      scores[key] = job.seen != nullptr && job.seen[from + key] == 0 ? kHidden : score;
     }
     soften<V>(scores, 0, keys, dim, 0, acc, &most, &total);
     add_values<V, float, 1>(scores, job.values + from * dim, keys, dim, acc);
