@@ -23,6 +23,7 @@ class Terminal:
         self.text = ""
 
     def type(self, keys):
+        time.sleep(1)  # libedit shows its prompt before it takes the terminal over, and drops what came between
         os.write(self.port, keys.encode())
 
     def expect(self, words, seconds=120):
