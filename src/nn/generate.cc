@@ -1,7 +1,7 @@
 // Rules (positions under padding, mask inference, end and pad ids): reference notes of
-// transformers 5.23. Guidance (arXiv 2207.12598 over logits) is a second run with a cache of its
-// own, which only steps while some row is in a guided span: its rows hold the guidance prompt and
-// then their span; rows outside such a span take part as padding.
+// transformers 5.23. Guidance (arXiv 2207.12598 over logits): while some row is in a guided span, a
+// row without the condition runs beside each, in the same batch, so that weights are read once. It
+// holds the guidance prompt and then the span; beside rows outside such a span it is padding.
 #include "nn/generate.h"
 
 #include "core/error.h"
@@ -12,7 +12,6 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 
@@ -46,41 +45,54 @@ struct Row {
   Finish finish;  // when it is
 };
 
-// The run without a condition.
+// The rows without a condition, behind the rows of the batch.
 class Guidance {
  public:
   Guidance(SequenceModel& model, const GenerationOptions& options, int64_t batch, at::Device device)
       : model_(model), options_(options), batch_(batch), device_(device) {}
 
-  // `ids` [B] are the newest of each row, `offsets` their places in the rows' guided spans (0: the
-  // start marker; −1: the row is in none). Logits fp32 [B, vocab] on the host.
-  Tensor step(std::vector<int64_t> ids, const std::vector<int64_t>& offsets) {
-    if (cache_ == nullptr) {
-      prefill();
+  bool joined() const { return mask_.defined(); }
+
+  // They come into the batch, with the guidance prompt read.
+  void join(Cache& cache) {
+    if (prompt_ == nullptr) {
+      read_prompt();
     }
-    const bool restart =
-        std::all_of(offsets.begin(), offsets.end(), [](int64_t o) { return o <= 0; });
-    if (restart) {  // nobody needs the earlier spans any more
-      cache_->truncate(prompt_length());
-    }
-    const int64_t length = cache_->length();
-    if (length == mask_.size(1)) {
-      mask_ = at::cat({mask_, at::zeros_like(mask_)}, 1);
-    }
+    const int64_t before = cache.length();
+    cache.join(*prompt_, batch_);
+    filled_ = cache.length() - before;
+    begin_ = cache.length();
+    mask_ = at::zeros({batch_, begin_}, at::kLong);
+    mask_.narrow(1, begin_ - prompt_length(), prompt_length()).fill_(1);
+  }
+
+  void part(Cache& cache) {
+    cache.part(batch_);
+    mask_ = Tensor();
+  }
+
+  // Adds a token of each row to a step of one token a row: `ids` are the newest, `offsets` their
+  // places in the rows' guided spans (0: the start marker; −1: the row is in none). `key_mask` of
+  // the others is on the host.
+  void add(const std::vector<int64_t>& ids,
+           const std::vector<int64_t>& offsets,
+           const Tensor& key_mask,
+           Step& step) {
+    const int64_t length = mask_.size(1);
+    mask_ = at::cat({mask_, at::zeros({batch_, 1}, at::kLong)}, 1);
     std::vector<int64_t> positions(offsets.size());
     for (size_t b = 0; b < offsets.size(); ++b) {
       int64_t* row = mask_.data_ptr<int64_t>() + static_cast<int64_t>(b) * mask_.size(1);
-      if (offsets[b] <= 0) {
-        std::fill(row + prompt_length(), row + length, 0);
+      if (offsets[b] <= 0) {  // an earlier span is over
+        std::fill(row + begin_, row + length, 0);
       }
       row[length] = offsets[b] >= 0 ? 1 : 0;
       positions[b] = offsets[b] >= 0 ? prompt_length() + offsets[b] : 0;
     }
-    const Step step{.ids = column(ids),
-                    .positions = column(positions),
-                    .key_mask = mask_.narrow(1, 0, length + 1).to(device_),
-                    .last_only = true};
-    return model_.step(step, cache_.get()).select(1, -1).to(at::kFloat).cpu().contiguous();
+    const Tensor filled = at::zeros({batch_, filled_}, at::kLong);
+    step.ids = at::cat({step.ids, column(ids)});
+    step.positions = at::cat({step.positions, column(positions)});
+    step.key_mask = at::cat({at::cat({filled, key_mask}, 1), mask_}).to(device_);
   }
 
  private:
@@ -90,29 +102,25 @@ class Guidance {
     return at::tensor(values, at::kLong).unsqueeze(1).to(device_);
   }
 
-  // All rows begin alike: one is run and copied.
-  void prefill() {
+  void read_prompt() {
     TESSERA_CHECK(!options_.guidance_prompt.empty(), InvalidArgument,
                   "guidance needs a prompt without the condition; give guidance_prompt");
-    cache_ = model_.make_cache();
+    prompt_ = model_.make_cache();
     const Step step{.ids = column(options_.guidance_prompt).transpose(0, 1),
                     .positions = {},
                     .key_mask = {},
                     .last_only = true};
-    model_.step(step, cache_.get());
-    if (batch_ > 1) {
-      cache_->select_rows(
-          at::zeros({batch_}, at::TensorOptions().dtype(at::kLong).device(device_)));
-    }
-    mask_ = at::ones({batch_, 2 * prompt_length()}, at::kLong);
+    model_.step(step, prompt_.get());
   }
 
   SequenceModel& model_;
   const GenerationOptions& options_;
   int64_t batch_;
   at::Device device_;
-  std::unique_ptr<Cache> cache_;
-  Tensor mask_;  // [B, room] on the host; what is not yet filled does not matter
+  std::unique_ptr<Cache> prompt_;  // one row that has read the guidance prompt
+  Tensor mask_;                    // [B, tokens so far] on the host, while joined
+  int64_t begin_ = 0;              // tokens when they joined
+  int64_t filled_ = 0;             // tokens that filled the other rows up then
 };
 
 class Generation {
@@ -131,6 +139,10 @@ class Generation {
         padded_(!key_mask.to(at::kBool).all().item<bool>()),
         guidance_(model, options, ids.size(0), ids.device()) {
     options.sampling.check();
+    const auto is_guided = [](const SpanRule& rule) { return rule.guidance != 1.0; };
+    TESSERA_CHECK(options.spans == nullptr || model.restart_length() == 0 ||
+                      std::ranges::none_of(options.spans->rules, is_guided),
+                  Unsupported, "generate: no guidance for a model that reads its prompt again");
     const auto batch = static_cast<size_t>(ids.size(0));
     TESSERA_CHECK(options.row_limits.empty() || options.row_limits.size() == batch, InvalidArgument,
                   "generate: {} row limits for {} rows", options.row_limits.size(), batch);
@@ -162,15 +174,19 @@ class Generation {
         step_ids = result();
         positions = (key_mask_.cumsum(1) - 1).clamp_min(0);
       }
-      const Step step{.ids = step_ids.to(device_),
-                      .positions = positions.to(device_),
-                      .key_mask = padded_ ? key_mask_.to(device_) : Tensor(),
-                      .last_only = true};
-      Tensor logits = model_.step(step, &cache).select(1, -1).to(at::kFloat).cpu().contiguous();
-      const Tensor free = unconditional();
-      step_ids = advance(logits.clone(), free);
+      Step step{.ids = step_ids.to(device_),
+                .positions = positions.to(device_),
+                .key_mask = padded_ ? key_mask_.to(device_) : Tensor(),
+                .last_only = true};
+      guide(step, cache);
+      const Tensor logits =
+          model_.step(step, &cache).select(1, -1).to(at::kFloat).cpu().contiguous().clone();
+      step_ids = advance(logits);
       positions = positions.narrow(1, positions.size(1) - 1, 1) + 1;
       key_mask_ = at::cat({key_mask_, at::ones({key_mask_.size(0), 1}, at::kLong)}, 1);
+    }
+    if (guidance_.joined()) {
+      guidance_.part(cache);
     }
     return result();
   }
@@ -197,10 +213,14 @@ class Generation {
 
   static bool guided(const Row& row) { return !row.finished && row.sampler.guided(); }
 
-  // Undefined when no row is in a guided span.
-  Tensor unconditional() {
-    if (std::none_of(rows_.begin(), rows_.end(), guided)) {
-      return {};
+  // Rows without the condition take part while some row is in a guided span.
+  void guide(Step& step, Cache& cache) {
+    const bool any = std::any_of(rows_.begin(), rows_.end(), guided);
+    if (any != guidance_.joined()) {
+      any ? guidance_.join(cache) : guidance_.part(cache);
+    }
+    if (!any) {
+      return;
     }
     std::vector<int64_t> ids(rows_.size(), options_.pad_id);
     std::vector<int64_t> offsets(rows_.size(), -1);
@@ -212,13 +232,15 @@ class Generation {
         offsets[b] = static_cast<int64_t>(history.size() - row.sampler.span_begin());
       }
     }
-    return guidance_.step(std::move(ids), offsets);
+    guidance_.add(ids, offsets, key_mask_, step);
   }
 
-  // One id for each row from logits [B, vocab], which are used up; returns what is fed next [B, 1].
-  Tensor advance(const Tensor& logits, const Tensor& free) {
+  // One id for each row from logits [B or, with those without the condition, 2 B, vocab], which are
+  // used up; returns what is fed next [B, 1].
+  Tensor advance(const Tensor& logits) {
     const auto vocabulary = static_cast<size_t>(logits.size(1));
-    Tensor next = at::full({logits.size(0), 1}, options_.pad_id, at::kLong);
+    const auto count = static_cast<int64_t>(rows_.size());
+    Tensor next = at::full({count, 1}, options_.pad_id, at::kLong);
     for (size_t b = 0; b < rows_.size(); ++b) {
       Row& row = rows_[b];
       if (row.finished) {
@@ -226,7 +248,8 @@ class Generation {
       }
       std::span<const float> unconditional;
       if (guided(row)) {
-        unconditional = {free.const_data_ptr<float>() + b * vocabulary, vocabulary};
+        unconditional = {logits.const_data_ptr<float>() + (rows_.size() + b) * vocabulary,
+                         vocabulary};
       }
       const int64_t id = row.sampler.choose({logits.data_ptr<float>() + b * vocabulary, vocabulary},
                                             unconditional);
