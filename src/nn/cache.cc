@@ -4,7 +4,6 @@
 #include "core/error.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 
@@ -47,42 +46,6 @@ void KVCache::select_rows(const Tensor& index) {
       slot.v = slot.v.index_select(0, index);
     }
   }
-}
-
-// What is hidden is multiplied by 0, so it must be finite: zeros.
-void KVCache::join(const Cache& other, int64_t copies) {
-  const auto& added = dynamic_cast<const KVCache&>(other);
-  const int64_t total = std::max(length_, added.length_);
-  const auto joined = [&](const Tensor& ours, const Tensor& theirs) {
-    const int64_t rows = ours.size(0);
-    Tensor out =
-        at::zeros({rows + copies, ours.size(1), std::max(ours.size(2), 2 * total), ours.size(3)},
-                  ours.options());
-    out.narrow(0, 0, rows).narrow(2, total - length_, length_).copy_(ours.narrow(2, 0, length_));
-    out.narrow(0, rows, copies)
-        .narrow(2, total - added.length_, added.length_)
-        .copy_(theirs.narrow(2, 0, added.length_));
-    return out;
-  };
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    slots_[i].k = joined(slots_[i].k, added.slots_[i].k);
-    slots_[i].v = joined(slots_[i].v, added.slots_[i].v);
-  }
-  filled_ = total - length_;
-  length_ = total;
-}
-
-void KVCache::part(int64_t rows) {
-  const auto own = [&](const Tensor& buffer) {
-    const int64_t room = buffer.size(2) - filled_;
-    return buffer.narrow(0, 0, rows).narrow(2, filled_, room).contiguous();
-  };
-  for (Slot& slot : slots_) {
-    slot.k = own(slot.k);
-    slot.v = own(slot.v);
-  }
-  length_ -= filled_;
-  filled_ = 0;
 }
 
 void KVCache::truncate(int64_t length) {

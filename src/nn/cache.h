@@ -19,11 +19,6 @@ class Cache {
   virtual void select_rows(const Tensor& index) = 0;
   /// Forgets all but the first `length` tokens, length <= length().
   virtual void truncate(int64_t length) = 0;
-  /// Adds `copies` of the only row of `other`, a cache of the same model, to the batch. The tokens
-  /// of all rows end alike; what fills up the shorter ones before is for the caller to hide.
-  virtual void join(const Cache& other, int64_t copies) = 0;
-  /// Undoes `join`: the rows from `rows` on leave, and what filled up the others.
-  virtual void part(int64_t rows) = 0;
 };
 
 /// Keys and values for a static batch: one pair of [B, kv_heads, capacity, head_dim] buffers a
@@ -35,8 +30,6 @@ class KVCache : public Cache {
   int64_t length() const override { return length_; }
   void select_rows(const Tensor& index) override;
   void truncate(int64_t length) override;
-  void join(const Cache& other, int64_t copies) override;
-  void part(int64_t rows) override;
 
   /// Appends k, v [B, kv_heads, T, head_dim] to `layer` and returns views over all stored tokens.
   std::pair<Tensor, Tensor> append(int64_t layer, const Tensor& k, const Tensor& v);
@@ -50,7 +43,6 @@ class KVCache : public Cache {
   };
   std::vector<Slot> slots_;
   int64_t length_ = 0;
-  int64_t filled_ = 0;  // tokens before the rows' own, since a longer row has joined them
 };
 
 }  // namespace tessera::nn
