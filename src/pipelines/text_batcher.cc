@@ -2,6 +2,7 @@
 // engine, which would end all requests: what they throw is kept for the task's result.
 #include "pipelines/text_batcher.h"
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/log.h"
 
@@ -10,19 +11,12 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 
 namespace tessera::pipelines {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr int64_t kCacheTokens = 16384;
-
-double seconds_between(Clock::time_point a, Clock::time_point b) {
-  return std::chrono::duration<double>(b - a).count();
-}
 
 // Bytes that can be had without swapping; a huge number where the system does not say.
 int64_t free_memory() {

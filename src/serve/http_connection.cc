@@ -4,6 +4,8 @@
 // strings.
 #include "serve/http_connection.h"
 
+#include "core/clock.h"
+
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
@@ -19,7 +21,6 @@ namespace {
 
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
-using Clock = std::chrono::steady_clock;
 
 constexpr size_t kEarlyBytes = 64 << 10;    // of the next requests that are taken while busy
 constexpr size_t kGather = 64 << 10;        // small pieces are sent together up to this size
@@ -154,7 +155,7 @@ class ConnectionExchange : public Exchange {
   void report(int status) {
     const auto& handler = connection_->shared().handlers.on_answered;
     if (handler) {
-      handler(request_, status, std::chrono::duration<double>(Clock::now() - begun_).count());
+      handler(request_, status, seconds_since(begun_));
     }
   }
 

@@ -1,6 +1,7 @@
 // Requests become the pipelines' calls. Errors of libtorch leave as ours, without backtraces.
 #include "serve/tensor/engines.h"
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/strings.h"
 #include "pipelines/constrain.h"
@@ -10,7 +11,6 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
-#include <chrono>
 #include <deque>
 
 namespace tessera::serve {
@@ -291,7 +291,7 @@ class TextEngine : public Engine {
     Embeddings& first = embeddings_.front();
     Outcome& outcome = first.outcome;
     const std::vector<int32_t>& input = first.inputs[first.done++];
-    const auto begun = std::chrono::steady_clock::now();
+    const auto begun = Clock::now();
     try {
       const std::vector<float> values = translated([&] { return model_.embed(input); });
       first.job.listener.on_embedding(values);
@@ -302,8 +302,7 @@ class TextEngine : public Engine {
     } catch (const Error& error) {
       outcome.error = error;
     }
-    outcome.prefill_seconds +=
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+    outcome.prefill_seconds += seconds_since(begun);
     if (outcome.error.has_value() || !outcome.reason.empty()) {
       const Embeddings over = std::move(first);
       embeddings_.pop_front();
