@@ -548,8 +548,8 @@ def fuzz(tool, rounds, strings, seed):
     return bad
 
 
-def write(root):
-    rng = random.Random(20260101)
+def write(root, seed):
+    rng = random.Random(seed)
     shutil.rmtree(root, ignore_errors=True)
     os.makedirs(root)
     golden_folders(root, rng)
@@ -578,6 +578,7 @@ def write(root):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=20260101)
     parser.set_defaults(root=os.path.join(os.path.dirname(__file__), "..", "goldens", "tokenizers_json"))
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("write").add_argument("root")
@@ -585,11 +586,10 @@ def main():
     fuzzer.add_argument("tool")
     fuzzer.add_argument("--rounds", type=int, default=40)
     fuzzer.add_argument("--strings", type=int, default=400)
-    fuzzer.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.command == "fuzz":
         return 1 if fuzz(arguments.tool, arguments.rounds, arguments.strings, arguments.seed) else 0
-    write(arguments.root)
+    write(arguments.root, arguments.seed)
     return 0
 
 
