@@ -123,6 +123,7 @@ std::vector<Backend::Handle> DeviceQueue::submit(GenerationRequest request, List
   for (size_t i = 0; i < listeners.size(); ++i) {
     auto job = std::make_shared<Job>();
     job->submitted = job->begun = job->last = submitted;
+    // The last one takes it. NOLINTNEXTLINE(bugprone-use-after-move, clang-analyzer-cplusplus.Move)
     job->request = i + 1 < listeners.size() ? request : std::move(request);
     job->request.sampling.seed += i;
     job->listener = std::move(listeners[i]);
