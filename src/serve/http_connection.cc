@@ -67,7 +67,7 @@ std::string head_of(const ServerShared& shared,
   return out;
 }
 
-class ConnectionExchange : public Exchange {
+class ConnectionExchange final : public Exchange {
  public:
   ConnectionExchange(std::shared_ptr<Connection> connection,
                      std::shared_ptr<CloseState> state,
@@ -78,11 +78,14 @@ class ConnectionExchange : public Exchange {
         begun_(Clock::now()) {}
 
   ~ConnectionExchange() override {
-    if (phase_ == Phase::kWaiting) {
-      respond(connection_->shared().handlers.error(500, "the request was given up"));
-    } else if (phase_ == Phase::kStreaming) {
-      connection_->kill();
-      report(499);
+    try {
+      if (phase_ == Phase::kWaiting) {
+        respond(connection_->shared().handlers.error(500, "the request was given up"));
+      } else if (phase_ == Phase::kStreaming) {
+        connection_->kill();
+        report(499);
+      }
+    } catch (...) {  // without memory for an answer: the client gets none, others are served
     }
   }
 
@@ -492,7 +495,7 @@ void Connection::refuse(int status, std::string_view message) {
   refuse(shared_->handlers.error(status, message));
 }
 
-void Connection::refuse(HttpResponse response) {
+void Connection::refuse(const HttpResponse& response) {
   state_ = State::kBusy;
   const bool close_after = !keep_alive();
   const bool bodiless = parser_.has_value() && parser_->is_header_done() &&
