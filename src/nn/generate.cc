@@ -217,7 +217,11 @@ class Generation {
   void guide(Step& step, Cache& cache) {
     const bool any = std::any_of(rows_.begin(), rows_.end(), guided);
     if (any != guidance_.joined()) {
-      any ? guidance_.join(cache) : guidance_.part(cache);
+      if (any) {
+        guidance_.join(cache);
+      } else {
+        guidance_.part(cache);
+      }
     }
     if (!any) {
       return;
