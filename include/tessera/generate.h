@@ -30,7 +30,7 @@ struct OpenSettings {
 struct GenerateSettings {
   int64_t max_new_tokens = 128;
   std::optional<bool> greedy = {};         // true: always the most likely token
-  std::optional<double> temperature = {};  // > 0; naming it, top_k or top_p switches drawing on
+  std::optional<double> temperature = {};  // 0: greedy; naming it, top_k or top_p: drawing
   std::optional<int64_t> top_k = {};       // 0 = off
   std::optional<double> top_p = {};        // (0, 1]
   std::optional<double> repetition_penalty = {};

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The steps of tessera-mini in order, on a machine with one GPU; each can be given alone:
-#   recipes/tessera-mini/train.sh codecs judges tokenizer tokens language_model assemble
+#   recipes/tessera-mini/train.sh codecs speech_decoder judges tokenizer tokens language_model assemble
 # TESSERA=program ASSETS=folder DIGITS=folder (optional) RUNS=folder FROM=folder (codecs to go on
 # from, optional) MINUTES_step=N MORE="key=value …" (added to every recipe of the call)
 set -euo pipefail
@@ -25,6 +25,10 @@ for step in "$@"; do
       train picture_codec "${MINUTES_codecs:-10}" "data.assets=$assets"
       train speech_codec "${MINUTES_codecs:-10}" "${speech[@]}" "data.scratch=$runs/unpacked1"
       train music_codec "${MINUTES_music:-5}"
+      ;;
+    speech_decoder)  # of the codec just trained; FROM's is another codec's
+      from='' train speech_decoder "${MINUTES_speech_decoder:-5}" "${speech[@]}" "data.scratch=$runs/unpacked4" \
+        "model.from=$runs/speech_codec/model"
       ;;
     judges)
       train scene_judge "${MINUTES_judges:-3}" "data.assets=$assets"

@@ -508,11 +508,8 @@ void add_doctor(CLI::App& app, Options& o) {
   command->final_callback([&o] { run_doctor(o.doctor); });
 }
 
-void add_serve(CLI::App& app, Options& o) {
-  CLI::App* command = app.add_subcommand(
-      "serve", "Serve a model over HTTP, as OpenAI's clients expect, with a page");
-  ServeOptions& options = o.serve;
-  add_model(command, options.model, true);
+// Who is let in, and by which door.
+void add_access(CLI::App* command, ServeOptions& options) {
   command->add_option("--name", options.name, "what clients call it (default: the folder's name)")
       ->envname("TESSERA_NAME");
   command->add_option("--host", options.host, "address to listen on; 0.0.0.0 = all")
@@ -531,6 +528,9 @@ void add_serve(CLI::App& app, Options& o) {
       ->envname("TESSERA_CORS");
   command->add_option("--media-folder", options.media_folder, "read file:// URLs below this folder")
       ->envname("TESSERA_MEDIA_FOLDER");
+}
+
+void add_limits(CLI::App* command, ServeOptions& options) {
   command->add_option("--queue", options.queue, "requests that may wait; more get 429")
       ->envname("TESSERA_QUEUE")
       ->capture_default_str()
@@ -550,6 +550,15 @@ void add_serve(CLI::App& app, Options& o) {
       ->envname("TESSERA_MAX_BODY")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
+}
+
+void add_serve(CLI::App& app, Options& o) {
+  CLI::App* command = app.add_subcommand(
+      "serve", "Serve a model over HTTP, as OpenAI's clients expect, with a page");
+  ServeOptions& options = o.serve;
+  add_model(command, options.model, true);
+  add_access(command, options);
+  add_limits(command, options);
   command->add_option("--metrics-prefix", options.metrics_prefix, "of /metrics: tessera_ or vllm:")
       ->envname("TESSERA_METRICS_PREFIX")
       ->capture_default_str()

@@ -12,6 +12,8 @@
 namespace tessera::compress {
 namespace {
 
+constexpr double kSame = 2.5e-7;  // relative: four roundings of fp32
+
 bool is_quantizable(const torch::nn::Module& module) {
   return dynamic_cast<const nn::Linear*>(&module) != nullptr ||
          dynamic_cast<const nn::Conv1d*>(&module) != nullptr ||
@@ -56,7 +58,14 @@ Int8Weight quantize_channels(const Tensor& weight) {
   TESSERA_CHECK(rows.isfinite().all().item<bool>(), InvalidArgument,
                 "int8: the weight has values that are not finite");
   // Readers compute the scale in fp32 from a range that includes zero.
-  Tensor scale = rows.abs().amax(1, true) / 127.5;
+  const Tensor most = rows.abs().amax(1, true);
+  Tensor scale = most / 127.5;
+  for (const double steps : {128.0, 127.0}) {
+    const Tensor step = most / steps;
+    const Tensor codes = (rows / step).round();
+    const Tensor same = (codes <= 127) & ((codes * step - rows).abs() <= kSame * rows.abs());
+    scale = at::where(same.all(1, true), step, scale);
+  }
   const double epsilon = std::numeric_limits<float>::epsilon();
   scale = at::where(scale == 0, epsilon, scale).to(at::kFloat);
   const Tensor values = (rows / scale).round().clamp(-128, 127).to(at::kChar);

@@ -16,7 +16,9 @@ struct Int8Weight {
 };
 
 /// Symmetric, by the largest magnitude of each output channel (axis 0): scale = max|w| / 127.5,
-/// values = round-half-even(w / scale) in −128 … 127. A channel of zeros gets fp32's epsilon.
+/// values = round-half-even(w / scale) in −128 … 127. A channel of zeros gets fp32's epsilon, one
+/// that was read from int8 its values again: what a training from stored weights leaves alone must
+/// not move when it is stored again.
 Int8Weight quantize_channels(const Tensor& weight);
 
 /// All parameters and buffers of `model` under their names, on the CPU: weights of Linear and of

@@ -49,7 +49,7 @@ std::optional<std::string> base64_decode(std::string_view text) {
   uint32_t word = 0;
   int bits = 0;
   for (const char digit : text.substr(0, text.size() - padding)) {
-    const int value = kValues[static_cast<unsigned char>(digit)];
+    const int8_t value = kValues[static_cast<unsigned char>(digit)];
     if (value < 0) {
       return std::nullopt;
     }

@@ -64,12 +64,12 @@ Level level() {
 }
 
 bool stderr_is_terminal() {
-  static const bool is_terminal = [] {
+  static const bool kIsTerminal = [] {
     const char* term = std::getenv("TERM");
     const bool dumb = term != nullptr && std::string_view(term) == "dumb";
     return isatty(STDERR_FILENO) == 1 && !dumb;
   }();
-  return is_terminal;
+  return kIsTerminal;
 }
 
 void write(Level level, std::string_view line) {

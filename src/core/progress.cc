@@ -1,5 +1,6 @@
 #include "core/progress.h"
 
+#include "core/clock.h"
 #include "core/log.h"
 
 #include <fmt/core.h>
@@ -8,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -65,7 +67,7 @@ std::string format_duration(double seconds) {
   if (seconds < 60) {
     return fmt::format("{:.1f} s", seconds);
   }
-  const auto whole = static_cast<int64_t>(seconds + 0.5);
+  const auto whole = static_cast<int64_t>(std::llround(seconds));
   if (whole < 3600) {
     return fmt::format("{}:{:02}", whole / 60, whole % 60);
   }
@@ -111,7 +113,7 @@ void Progress::finish() {
 
 void Progress::draw(bool last) {
   shown_ = true;
-  const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
+  const double elapsed = seconds_since(start_);
   const double rate = elapsed > 0 ? static_cast<double>(done_) / elapsed : 0;
   const double left = rate > 0 && total_ > done_ ? static_cast<double>(total_ - done_) / rate : 0;
   const ProgressMode mode = current_mode();

@@ -48,12 +48,19 @@ struct Axis {
   std::vector<double> ticks() const;
 };
 
+// Whole steps from `first` to `last`: few, also where the axis is too long for doubles.
+int steps_to(double last, double first, double step) {
+  const double steps = (last - first) / step + 1e-9;
+  return steps >= 0 ? static_cast<int>(std::min(steps, 20.0)) : -1;
+}
+
 std::vector<double> Axis::ticks() const {
   std::vector<double> result;
   if (log && high - low >= 1) {
     const double step = std::ceil((high - low) / 6);
-    for (double power = std::ceil(low); power <= high + 1e-9; power += step) {
-      result.push_back(std::pow(10.0, power));
+    const double first = std::ceil(low);
+    for (int i = 0; i <= steps_to(high, first, step); ++i) {
+      result.push_back(std::pow(10.0, first + i * step));
     }
     return result;
   }
@@ -68,7 +75,9 @@ std::vector<double> Axis::ticks() const {
       break;
     }
   }
-  for (double value = std::ceil(from / step) * step; value <= to + 1e-9 * step; value += step) {
+  const double first = std::ceil(from / step) * step;
+  for (int i = 0; i <= steps_to(to, first, step); ++i) {
+    const double value = first + i * step;
     result.push_back(std::abs(value) < step * 1e-6 ? 0.0 : value);
   }
   return result;

@@ -371,7 +371,8 @@ float search_by_descent(Values x, Codes codes) {
 using SuperCodes = std::array<int, kSuper>;
 
 Codes run_of(SuperCodes& codes, int run, int length) {
-  return Codes(codes).subspan(static_cast<size_t>(run * length), static_cast<size_t>(length));
+  return Codes(codes).subspan(static_cast<size_t>(run) * static_cast<size_t>(length),
+                              static_cast<size_t>(length));
 }
 
 Values run_of(const float* x, int run, int length) {

@@ -90,8 +90,8 @@ Ffmpeg load_ffmpeg(const std::string& folder) {
 }
 
 const Ffmpeg& ffmpeg() {
-  static const Ffmpeg table = load_ffmpeg("");
-  return table;
+  static const Ffmpeg kTable = load_ffmpeg("");
+  return kTable;
 }
 
 std::string ffmpeg_error(int code) {
@@ -151,7 +151,8 @@ FfmpegInput::FfmpegInput(const std::string& kind, const std::string& address)
   }
 }
 
-FfmpegInput::~FfmpegInput() {
+// The libraries were opened by the constructor: ffmpeg() no longer throws.
+FfmpegInput::~FfmpegInput() {  // NOLINT(bugprone-exception-escape)
   close();
 }
 
@@ -243,7 +244,7 @@ FfmpegOutput::FfmpegOutput(std::unique_ptr<ByteSink> sink, const char* container
   context_->flags |= AVFMT_FLAG_CUSTOM_IO | AVFMT_FLAG_BITEXACT;
 }
 
-FfmpegOutput::~FfmpegOutput() {
+FfmpegOutput::~FfmpegOutput() {  // NOLINT(bugprone-exception-escape)
   const Ffmpeg& av = ffmpeg();
   av.avformat_free_context(context_);
   av.av_freep(&stream_->buffer);

@@ -112,7 +112,7 @@ class FfmpegInput {
   explicit FfmpegInput(std::unique_ptr<ByteSource> source);
   /// A device of libavdevice, which must be registered. Throws Unsupported or Io.
   FfmpegInput(const std::string& kind, const std::string& address);
-  ~FfmpegInput();
+  ~FfmpegInput();  // NOLINT(bugprone-exception-escape)
   FfmpegInput(const FfmpegInput&) = delete;
   FfmpegInput& operator=(const FfmpegInput&) = delete;
 
@@ -146,7 +146,7 @@ class FfmpegOutput {
  public:
   /// `container` is FFmpeg's short name. Throws Unsupported.
   FfmpegOutput(std::unique_ptr<ByteSink> sink, const char* container);
-  ~FfmpegOutput();
+  ~FfmpegOutput();  // NOLINT(bugprone-exception-escape)
   FfmpegOutput(const FfmpegOutput&) = delete;
   FfmpegOutput& operator=(const FfmpegOutput&) = delete;
 

@@ -225,7 +225,7 @@ class JpegWriter {
     jpeg_start_compress(&jpeg_, TRUE);
     const size_t row_bytes = image.pixels.size() / static_cast<size_t>(image.height);
     while (jpeg_.next_scanline < jpeg_.image_height) {
-      // libjpeg's interface has no const; the row is only read.
+      // libjpeg's interface has no const; the row is only read. NOLINTNEXTLINE(*-const-cast)
       auto* row = const_cast<JSAMPROW>(image.pixels.data() + jpeg_.next_scanline * row_bytes);
       jpeg_write_scanlines(&jpeg_, &row, 1);
     }

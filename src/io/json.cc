@@ -1,6 +1,7 @@
 #include "io/json.h"
 
 #include "core/error.h"
+#include "io/json_text.h"
 
 namespace tessera::io {
 namespace {
@@ -11,17 +12,10 @@ constexpr int kMaxDepth = 512;
 // text before anything is built.
 void check_depth(std::string_view text, std::string_view source) {
   int depth = 0;
-  bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    if (in_string) {
-      if (c == '\\') {
-        ++i;
-      } else if (c == '"') {
-        in_string = false;
-      }
-    } else if (c == '"') {
-      in_string = true;
+    if (c == '"') {
+      i = string_end(text, i) - 1;
     } else if (c == '[' || c == '{') {
       TESSERA_CHECK(++depth <= kMaxDepth, CorruptFile, "{}: JSON nested deeper than {}", source,
                     kMaxDepth);

@@ -1,4 +1,4 @@
-// Both scan the text once and build nothing.
+// All scan the text once and build nothing.
 #include "io/json_text.h"
 
 #include "core/error.h"
@@ -13,14 +13,10 @@ constexpr size_t kMaxMembers = 4096;
 
 void check_members(std::string_view text, std::string_view source) {
   std::vector<size_t> members = {0};  // of the objects and arrays that are open
-  bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    if (in_string) {
-      i += c == '\\' ? 1 : 0;
-      in_string = c != '"';
-    } else if (c == '"') {
-      in_string = true;
+    if (c == '"') {
+      i = string_end(text, i) - 1;
     } else if (c == '{' || c == '[') {
       members.push_back(0);
     } else if ((c == '}' || c == ']') && members.size() > 1) {
@@ -34,6 +30,13 @@ void check_members(std::string_view text, std::string_view source) {
 
 }  // namespace
 
+size_t string_end(std::string_view text, size_t at) {
+  for (++at; at < text.size() && text[at] != '"'; ++at) {
+    at += text[at] == '\\' ? 1 : 0;
+  }
+  return std::min(at + 1, text.size());
+}
+
 OrderedJson parse_small_json(std::string_view text, std::string_view source) {
   check_members(text, source);
   return parse_ordered_json(text, source);
@@ -41,12 +44,6 @@ OrderedJson parse_small_json(std::string_view text, std::string_view source) {
 
 std::string_view member_text(std::string_view object, std::string_view name) {
   constexpr std::string_view kSpace = " \t\r\n";
-  const auto string_end = [&](size_t at) {  // behind the quote that ends it
-    for (++at; at < object.size() && object[at] != '"'; ++at) {
-      at += object[at] == '\\' ? 1 : 0;
-    }
-    return std::min(at + 1, object.size());
-  };
   std::string_view found;
   std::string_view key;
   size_t value = 0;  // where the value of `key` begins
@@ -61,7 +58,7 @@ std::string_view member_text(std::string_view object, std::string_view name) {
     }
     depth += c == '{' || c == '[' ? 1 : c == '}' || c == ']' ? -1 : 0;
     if (c == '"') {
-      const size_t end = string_end(at);
+      const size_t end = string_end(object, at);
       if (depth == 1 && value == 0) {
         key = object.substr(at + 1, end - at - 2);
       }

@@ -21,7 +21,7 @@ namespace {
 
 // Makes libavformat know the devices.
 void register_devices() {
-  static const bool done = [] {
+  static const bool kDone = [] {
     ffmpeg();
     void* library = ::dlopen("libavdevice.so.59", RTLD_NOW | RTLD_LOCAL);
     void* function = library == nullptr ? nullptr : ::dlsym(library, "avdevice_register_all");
@@ -31,7 +31,7 @@ void register_devices() {
     reinterpret_cast<void (*)()>(function)();
     return true;
   }();
-  static_cast<void>(done);
+  static_cast<void>(kDone);
 }
 
 struct Device {

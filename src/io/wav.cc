@@ -412,7 +412,7 @@ void WavWriter::write(std::span<const float> samples) {
 void WavWriter::finish() {
   if (sink_->seekable()) {
     if (data_bytes_ % 2 != 0) {
-      sink_->write(std::string_view("", 1));
+      sink_->write(std::string_view("\0", 1));
     }
     sink_->rewrite(0, make_header(sample_rate_, channels_, format_, data_bytes_));
   }

@@ -3,8 +3,8 @@
 #include "ops/decode_attention.h"
 
 #include "core/error.h"
+#include "ops/cpu/attention.h"
 #include "ops/cpu/dispatch.h"
-#include "ops/cpu/paged_attention.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
@@ -60,7 +60,7 @@ at::Tensor decode_attention(const at::Tensor& q,
   const auto head = [&](const at::Tensor& x, int64_t b, int64_t h) {
     return x.const_data_ptr<float>() + b * x.stride(0) + h * x.stride(1);
   };
-  const auto run = cpu::attention_kernels(cpu::kernels().isa).decode;
+  const auto run = cpu::kernels().attention->decode;
   const int64_t group = heads / k.size(1);
   const auto work = [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {

@@ -1,11 +1,11 @@
-// On the CPU fp32 queries go to ops/cpu/paged_attention_*: an item is a tile of query rows of one
+// On the CPU fp32 queries go to ops/cpu/attention_*: an item is a tile of query rows of one
 // key/value head of one sequence, and threads take items as they become free. Heads wider than
 // cpu::kMostDim, and other devices, gather the pages and use plain operations.
 #include "ops/paged_attention.h"
 
 #include "core/error.h"
+#include "ops/cpu/attention.h"
 #include "ops/cpu/dispatch.h"
-#include "ops/cpu/paged_attention.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorIndexing.h>
@@ -189,9 +189,9 @@ at::Tensor paged_attention(const at::Tensor& q,
       }
     }
   }
-  const cpu::PagedAttentionKernels& kernels = cpu::attention_kernels(cpu::kernels().isa);
+  const cpu::AttentionKernels& kernels = *cpu::kernels().attention;
   const cpu::PagedAttentionTile tile =
-      key_pool.scalar_type() == at::kFloat ? kernels.fp32 : kernels.bf16;
+      key_pool.scalar_type() == at::kFloat ? kernels.paged_fp32 : kernels.paged_bf16;
   std::atomic<size_t> next{0};
   const auto work = [&](int64_t, int64_t) {
     for (size_t i = next++; i < items.size(); i = next++) {

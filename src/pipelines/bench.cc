@@ -1,5 +1,6 @@
 #include "pipelines/bench.h"
 
+#include "core/clock.h"
 #include "nn/linear.h"
 #include "ops/cpu/dispatch.h"
 
@@ -15,7 +16,6 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <functional>
 #include <vector>
@@ -23,19 +23,15 @@
 namespace tessera::pipelines {
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 // The best of at least three runs within `seconds`: noise on a shared machine only ever adds time.
 double best_time(double seconds, const std::function<void()>& body) {
   body();
   double best = 1e30;
-  const double start = now();
-  for (int runs = 0; runs < 3 || now() - start < seconds; ++runs) {
-    const double begin = now();
+  const auto start = Clock::now();
+  for (int runs = 0; runs < 3 || seconds_since(start) < seconds; ++runs) {
+    const auto begin = Clock::now();
     body();
-    best = std::min(best, now() - begin);
+    best = std::min(best, seconds_since(begin));
   }
   return best;
 }
@@ -103,19 +99,19 @@ io::Json measure_generation(nn::SequenceModel& model,
              model.make_cache().get());  // maps pages, starts threads
 
   std::unique_ptr<nn::Cache> cache = model.make_cache();
-  double start = now();
+  auto start = Clock::now();
   at::Tensor logits =
       model.step({.ids = ids, .positions = {}, .key_mask = {}, .last_only = true}, cache.get());
   logits.select(1, -1).cpu();  // waits for the device
-  const double prefill = now() - start;
-  start = now();
+  const double prefill = seconds_since(start);
+  start = Clock::now();
   for (int64_t i = 0; i < generate; ++i) {
     const at::Tensor next = logits.select(1, -1).argmax(-1, true);
     logits =
         model.step({.ids = next, .positions = {}, .key_mask = {}, .last_only = true}, cache.get());
   }
   logits.cpu();
-  const double decode = now() - start;
+  const double decode = seconds_since(start);
 
   // A step reads every weight but the embedding table (one row of it) once.
   double weight_bytes = 0;

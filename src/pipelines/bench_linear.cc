@@ -1,6 +1,7 @@
 // The linears of the 1.1 G Llama shape (2048 wide, 22 layers, 5632 feed-forward, 4 key/value heads
 // of 64, 32000 tokens), as a step of that model calls them, without the rest of the model. Enough
 // layers are in memory that no cache holds them; a step's time is scaled to 22.
+#include "core/clock.h"
 #include "core/error.h"
 #include "ops/linear_blocks.h"
 #include "pipelines/bench.h"
@@ -11,7 +12,6 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
 namespace tessera::pipelines {
@@ -100,10 +100,6 @@ Linears make_linears(const Mix& mix) {
   return linears;
 }
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 /// Best time of the layers and of the head, in seconds for the whole model.
 double step_time(const Linears& linears, int64_t rows, bool exact, double seconds) {
   const at::Tensor x = at::randn({rows, kWidth});
@@ -111,19 +107,19 @@ double step_time(const Linears& linears, int64_t rows, bool exact, double second
   const at::Tensor last = x.narrow(0, 0, rows > 16 ? 1 : rows);  // a prefill asks for one row
   double layers = 1e30;
   double head = 1e30;
-  const double start = now();
-  for (int runs = 0; runs < 3 || now() - start < seconds; ++runs) {
-    const double begin = now();
+  const auto start = Clock::now();
+  for (int runs = 0; runs < 3 || seconds_since(start) < seconds; ++runs) {
+    const auto begin = Clock::now();
     for (const Layer& layer : linears.layers) {
       ops::linear_blocks(x, layer.attention_in, exact);
       ops::linear_blocks(x, layer.attention_out, exact);
       ops::linear_blocks(x, layer.gate_up, exact);
       ops::linear_blocks(inner, layer.down, exact);
     }
-    const double middle = now();
+    const auto middle = Clock::now();
     ops::linear_blocks(last, linears.head, exact);
-    layers = std::min(layers, middle - begin);
-    head = std::min(head, now() - middle);
+    layers = std::min(layers, seconds_between(begin, middle));
+    head = std::min(head, seconds_since(middle));
   }
   return layers * kLayers / static_cast<double>(linears.layers.size()) + head;
 }

@@ -1,5 +1,6 @@
 // Single linears of packed checkpoints' layouts with random bytes: what they are does not change
 // the time. Enough copies are in memory that no cache holds them.
+#include "core/clock.h"
 #include "core/error.h"
 #include "ops/linear_packed.h"
 #include "pipelines/bench.h"
@@ -9,7 +10,6 @@
 #include <ATen/ops/randn.h>
 
 #include <algorithm>
-#include <chrono>
 
 namespace tessera::pipelines {
 namespace {
@@ -70,10 +70,6 @@ int64_t size_of(const ops::PackedWeight& weight) {
   return bytes;
 }
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 }  // namespace
 
 bool is_packed_layout(const std::string& format) {
@@ -96,13 +92,13 @@ io::Json measure_packed(const std::string& format,
     for (const int64_t height : rows) {
       const at::Tensor x = at::randn({height, in});
       double best = 1e30;
-      const double start = now();
-      for (int runs = 0; runs < 3 || now() - start < seconds; ++runs) {
-        const double begin = now();
+      const auto start = Clock::now();
+      for (int runs = 0; runs < 3 || seconds_since(start) < seconds; ++runs) {
+        const auto begin = Clock::now();
         for (const ops::PackedWeight& weight : weights) {
           ops::linear_packed(x, weight);
         }
-        best = std::min(best, now() - begin);
+        best = std::min(best, seconds_since(begin));
       }
       const double rate = bytes / best / 1e9;
       const double operations = 2 * static_cast<double>(out * in * height) * count;

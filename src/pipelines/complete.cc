@@ -1,5 +1,6 @@
 #include "pipelines/complete.h"
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "nn/engine.h"
 #include "text/stop_strings.h"
@@ -9,7 +10,6 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <chrono>
 #include <span>
 
 namespace tessera::pipelines {
@@ -63,14 +63,12 @@ class Continuation {
     show(stop_.push(decoder_.finish()));
     show(stop_.finish());
     result_.reason = reason_of(stop_.stopped() || finish == nn::Finish::kEnd, cut);
-    result_.prefill_seconds = std::chrono::duration<double>(first_ - start_).count();
-    result_.decode_seconds = std::chrono::duration<double>(end - first_).count();
+    result_.prefill_seconds = seconds_between(start_, first_);
+    result_.decode_seconds = seconds_between(first_, end);
     return std::move(result_);
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   bool show(const std::string& piece) {
     result_.text += piece;
     return piece.empty() || !on_text_ || on_text_(piece);
@@ -224,9 +222,9 @@ std::vector<Completion> TextCompleter::search(std::string_view prompt,
                                               const CompletionOptions& extra) {
   const Prompt input = prepare(tokenizer_->encode(prompt), options);
   const c10::InferenceMode inference;
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   const nn::BeamResult found = nn::beam_search(*model_, input.ids, {}, options, beams);
-  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+  const double time = seconds_since(start);
   const Tensor outputs = found.sequences.cpu().narrow(1, input.ids.size(1),
                                                       found.sequences.size(1) - input.ids.size(1));
   std::vector<Completion> results;
@@ -234,7 +232,7 @@ std::vector<Completion> TextCompleter::search(std::string_view prompt,
     Completion result;
     result.prompt_tokens = input.ids.size(1);
     result.score = found.scores[static_cast<size_t>(i)];
-    result.decode_seconds = time.count();
+    result.decode_seconds = time;
     text::StreamDecoder decoder(*tokenizer_, input.encoded, /*skip_special=*/true);
     text::StopStrings stop(extra.stop);
     const Tensor row = outputs[i].contiguous();

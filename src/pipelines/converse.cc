@@ -3,10 +3,12 @@
 // and values again. Callbacks never throw into the engine, which would end all replies.
 #include "pipelines/converse.h"
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/random.h"
 #include "pipelines/media_codes.h"
 #include "pipelines/reply_parts.h"
+#include "pipelines/sampling_choice.h"
 
 #include <ATen/ops/tensor.h>
 #include <c10/core/InferenceMode.h>
@@ -19,16 +21,11 @@
 namespace tessera::pipelines {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using ContentKey = std::array<uint64_t, 3>;
 using at::Tensor;
 
 constexpr size_t kRemembered = 1024;       // media whose tokens are kept
 constexpr int64_t kUnlimitedReply = 4096;  // tokens of a reply without any limit
-
-double seconds_since(Clock::time_point start, Clock::time_point end = Clock::now()) {
-  return std::chrono::duration<double>(end - start).count();
-}
 
 // Two hashes and the size; eight bytes at a time.
 ContentKey content_key(const Part& part) {
@@ -297,14 +294,11 @@ nn::SpanGrammar AnyToAny::Impl::grammar(const ConverseOptions& options) const {
 nn::GenerationOptions AnyToAny::Impl::generation(const ConverseOptions& options) const {
   nn::GenerationOptions result;
   result.sampling = format->text_sampling();
-  const bool chosen = options.temperature || options.top_p || options.top_k;
-  result.sampling.greedy = options.greedy || (result.sampling.greedy && !chosen);
-  result.sampling.temperature = options.temperature.value_or(result.sampling.temperature);
-  result.sampling.top_p = options.top_p.value_or(result.sampling.top_p);
-  result.sampling.top_k = options.top_k.value_or(result.sampling.top_k);
-  if (options.temperature == 0.0) {
-    result.sampling.greedy = true;
-  }
+  const SamplingChoice choice{.greedy = options.greedy ? std::optional(true) : std::nullopt,
+                              .temperature = options.temperature,
+                              .top_k = options.top_k,
+                              .top_p = options.top_p};
+  choice.lay_over(result.sampling);
   result.end_ids = format->end_ids();
   result.pad_id = format->end_ids().back();
   result.seed = options.seed;
@@ -344,8 +338,9 @@ void AnyToAny::Impl::finish(Task& task, nn::Finish how) {
                                               : (task.prompt.by_context ? "context" : "length");
   reply.prompt_tokens = static_cast<int64_t>(task.prompt.ids.size());
   reply.forgotten = task.prompt.forgotten;
-  reply.prefill_seconds = seconds_since(task.begun, task.first.value_or(Clock::now()));
-  reply.decode_seconds = seconds_since(task.first.value_or(Clock::now()));
+  const Clock::time_point now = Clock::now();
+  reply.prefill_seconds = seconds_between(task.begun, task.first.value_or(now));
+  reply.decode_seconds = seconds_between(task.first.value_or(now), now);
   size_t coded = 0;
   for (const Part& part : reply.message.parts) {
     if (part.modality != Modality::kText && coded < task.parts.codes().size()) {

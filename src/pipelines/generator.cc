@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "ops/device.h"
 #include "pipelines/complete.h"
+#include "pipelines/sampling_choice.h"
 
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
@@ -63,13 +64,12 @@ nn::GenerationOptions generation_options(const pipelines::TextCompleter& model,
   TESSERA_CHECK(settings.max_new_tokens >= 0, InvalidArgument,
                 "max_new_tokens must be 0 or more, got {}", settings.max_new_tokens);
   nn::GenerationOptions options = model.defaults();
-  nn::SamplingParams& sampling = options.sampling;
-  const bool drawn = settings.temperature || settings.top_k || settings.top_p;
-  sampling.greedy = settings.greedy.value_or(sampling.greedy && !drawn);
-  sampling.temperature = settings.temperature.value_or(sampling.temperature);
-  sampling.top_k = settings.top_k.value_or(sampling.top_k);
-  sampling.top_p = settings.top_p.value_or(sampling.top_p);
-  sampling.repetition_penalty = settings.repetition_penalty.value_or(sampling.repetition_penalty);
+  const pipelines::SamplingChoice choice{.greedy = settings.greedy,
+                                         .temperature = settings.temperature,
+                                         .top_k = settings.top_k,
+                                         .top_p = settings.top_p,
+                                         .repetition_penalty = settings.repetition_penalty};
+  choice.lay_over(options.sampling);
   options.max_new_tokens = settings.max_new_tokens;
   options.seed = settings.seed;
   options.constraint = model.constraint(constraint_of(settings));

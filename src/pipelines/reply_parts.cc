@@ -2,6 +2,7 @@
 // reply in the history becomes the ids again that it was made of.
 #include "pipelines/reply_parts.h"
 
+#include "core/clock.h"
 #include "pipelines/media_codes.h"
 
 #include <algorithm>
@@ -150,8 +151,7 @@ void ReplyParts::emit_sound(const at::Tensor& samples) {
   const Audio chunk = audio_of(samples, sound_.sample_rate);
   sound_.samples.insert(sound_.samples.end(), chunk.samples.begin(), chunk.samples.end());
   if (reply_.first_audio_seconds < 0) {
-    reply_.first_audio_seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - sources_.start).count();
+    reply_.first_audio_seconds = seconds_since(sources_.start);
   }
   sources_.events.on_audio(row_, modality(), chunk);
 }

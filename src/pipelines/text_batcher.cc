@@ -2,6 +2,7 @@
 // engine, which would end all requests: what they throw is kept for the task's result.
 #include "pipelines/text_batcher.h"
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/log.h"
 
@@ -10,16 +11,9 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <chrono>
 
 namespace tessera::pipelines {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_between(Clock::time_point a, Clock::time_point b) {
-  return std::chrono::duration<double>(b - a).count();
-}
 
 // A template that cannot be used takes nothing else from a model.
 std::unique_ptr<ChatFormat> open_chat(const io::fs::path& model, const text::Tokenizer& tokenizer) {

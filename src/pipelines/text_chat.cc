@@ -3,21 +3,16 @@
 #include "pipelines/text_chat.h"
 
 #include "core/error.h"
+#include "pipelines/sampling_choice.h"
 
 namespace tessera::pipelines {
 
 nn::GenerationOptions text_options(const ConverseOptions& options, nn::GenerationOptions defaults) {
-  nn::SamplingParams& sampling = defaults.sampling;
-  if (options.temperature || options.top_p || options.top_k) {
-    sampling.greedy = false;
-  }
-  sampling.temperature = options.temperature.value_or(sampling.temperature);
-  sampling.top_p = options.top_p.value_or(sampling.top_p);
-  sampling.top_k = options.top_k.value_or(sampling.top_k);
-  if (options.greedy || sampling.temperature == 0) {
-    sampling.greedy = true;
-    sampling.temperature = 1;
-  }
+  const SamplingChoice choice{.greedy = options.greedy ? std::optional(true) : std::nullopt,
+                              .temperature = options.temperature,
+                              .top_k = options.top_k,
+                              .top_p = options.top_p};
+  choice.lay_over(defaults.sampling);
   defaults.max_new_tokens = options.max_new_tokens;
   defaults.seed = options.seed;
   return defaults;

@@ -4,6 +4,8 @@
 // strings.
 #include "serve/http_connection.h"
 
+#include "core/clock.h"
+
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
@@ -19,7 +21,6 @@ namespace {
 
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
-using Clock = std::chrono::steady_clock;
 
 constexpr size_t kEarlyBytes = 64 << 10;    // of the next requests that are taken while busy
 constexpr size_t kGather = 64 << 10;        // small pieces are sent together up to this size
@@ -66,7 +67,7 @@ std::string head_of(const ServerShared& shared,
   return out;
 }
 
-class ConnectionExchange : public Exchange {
+class ConnectionExchange final : public Exchange {
  public:
   ConnectionExchange(std::shared_ptr<Connection> connection,
                      std::shared_ptr<CloseState> state,
@@ -77,11 +78,14 @@ class ConnectionExchange : public Exchange {
         begun_(Clock::now()) {}
 
   ~ConnectionExchange() override {
-    if (phase_ == Phase::kWaiting) {
-      respond(connection_->shared().handlers.error(500, "the request was given up"));
-    } else if (phase_ == Phase::kStreaming) {
-      connection_->kill();
-      report(499);
+    try {
+      if (phase_ == Phase::kWaiting) {
+        respond(connection_->shared().handlers.error(500, "the request was given up"));
+      } else if (phase_ == Phase::kStreaming) {
+        connection_->kill();
+        report(499);
+      }
+    } catch (...) {  // without memory for an answer: the client gets none, others are served
     }
   }
 
@@ -154,7 +158,7 @@ class ConnectionExchange : public Exchange {
   void report(int status) {
     const auto& handler = connection_->shared().handlers.on_answered;
     if (handler) {
-      handler(request_, status, std::chrono::duration<double>(Clock::now() - begun_).count());
+      handler(request_, status, seconds_since(begun_));
     }
   }
 
@@ -491,7 +495,7 @@ void Connection::refuse(int status, std::string_view message) {
   refuse(shared_->handlers.error(status, message));
 }
 
-void Connection::refuse(HttpResponse response) {
+void Connection::refuse(const HttpResponse& response) {
   state_ = State::kBusy;
   const bool close_after = !keep_alive();
   const bool bodiless = parser_.has_value() && parser_->is_header_done() &&

@@ -112,7 +112,7 @@ class Connection : public Session, public std::enable_shared_from_this<Connectio
   void take_early_bytes();
   void client_went();
   void refuse(int status, std::string_view message);
-  void refuse(HttpResponse response);
+  void refuse(const HttpResponse& response);
   void flush();
   void on_written(const Error& error, size_t count);
   void finish_answer();

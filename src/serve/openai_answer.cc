@@ -2,6 +2,7 @@
 // requests are cancelled, their listeners end, and everything is released.
 #include "serve/openai_answer.h"
 
+#include "core/clock.h"
 #include "core/random.h"
 
 #include <algorithm>
@@ -12,10 +13,6 @@ namespace {
 
 constexpr size_t kSounds = 64;
 constexpr size_t kSoundBytes = 64 << 20;
-
-double seconds_since(std::chrono::steady_clock::time_point begun) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-}
 
 }  // namespace
 

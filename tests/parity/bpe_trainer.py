@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Goldens of byte-level BPE training, and a check of folders that tessera wrote.
 
-    python tests/parity/bpe_trainer.py write tests/goldens/bpe_trainer
+    python tests/parity/bpe_trainer.py [write tests/goldens/bpe_trainer]
     python tests/parity/bpe_trainer.py check FOLDER build/release/tessera
 
 `write` trains small vocabularies with the `tokenizers` package. `check` compares a folder's ids by
@@ -78,16 +78,17 @@ def check(folder, program):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser.set_defaults(folder=pathlib.Path(__file__).parents[1] / "goldens" / "bpe_trainer")
+    commands = parser.add_subparsers(dest="command")
     commands.add_parser("write").add_argument("folder")
     checker = commands.add_parser("check")
     checker.add_argument("folder")
     checker.add_argument("program")
     arguments = parser.parse_args()
-    if arguments.command == "write":
-        write(arguments.folder)
-    else:
+    if arguments.command == "check":
         check(arguments.folder, arguments.program)
+    else:
+        write(arguments.folder)
 
 
 if __name__ == "__main__":

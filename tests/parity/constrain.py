@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Goldens for constrained decoding: what Python's `jsonschema` and `re` say about random cases.
 
-    python tests/parity/constrain.py tests/goldens/constrain [--seed 1]
+    python tests/parity/constrain.py [tests/goldens/constrain] [--seed 1]
 
 Writes schemas.json (schemas, valid and invalid texts) and patterns.json. Members of the instances
 come in the order in which their schema names them, and integers are written without a point: the
@@ -239,7 +239,7 @@ def patterns(rng):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("folder", type=pathlib.Path, nargs="?", default=pathlib.Path(__file__).parents[1] / "goldens" / "constrain")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--schemas", type=int, default=150)
     args = parser.parse_args()

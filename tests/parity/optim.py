@@ -1,8 +1,8 @@
 """Goldens of torch's AdamW, clipping, averaging, schedules and cross entropy (tests/parity/requirements.txt).
 
-Usage: optim.py OUT [--seed N]
+Usage: optim.py [OUT] [--seed N]
 
-Writes OUT/optim.safetensors; its metadata records the seed and the package versions.
+OUT is tests/goldens/train unless given. Writes OUT/optim.safetensors; its metadata records the seed and the package versions.
   adamw.*     a 5-7-3 network, five steps: two groups (weight decay on matrices only), gradients clipped to a
               norm of 0.05, average with decay 0.9, cosine learning rate
   schedule.*  factors of every step
@@ -88,7 +88,7 @@ def cross_entropy(out):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("out", type=pathlib.Path, nargs="?", default=pathlib.Path(__file__).parents[1] / "goldens" / "train")
     parser.add_argument("--seed", type=int, default=20)
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)

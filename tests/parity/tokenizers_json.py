@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Goldens and random comparison for tokenizer.json and vocab.json + merges.txt folders.
 
-    python tests/parity/tokenizers_json.py write tests/goldens/tokenizers_json
+    python tests/parity/tokenizers_json.py [write tests/goldens/tokenizers_json]
     python tests/parity/tokenizers_json.py fuzz build/release/tessera --rounds 40
 
 `write` trains tiny tokenizers and records ids and decodes of a corpus. `fuzz` builds random
@@ -548,8 +548,8 @@ def fuzz(tool, rounds, strings, seed):
     return bad
 
 
-def write(root):
-    rng = random.Random(20260101)
+def write(root, seed):
+    rng = random.Random(seed)
     shutil.rmtree(root, ignore_errors=True)
     os.makedirs(root)
     golden_folders(root, rng)
@@ -578,18 +578,19 @@ def write(root):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser.add_argument("--seed", type=int, default=20260101)
+    parser.set_defaults(root=os.path.join(os.path.dirname(__file__), "..", "goldens", "tokenizers_json"))
+    commands = parser.add_subparsers(dest="command")
     commands.add_parser("write").add_argument("root")
     fuzzer = commands.add_parser("fuzz")
     fuzzer.add_argument("tool")
     fuzzer.add_argument("--rounds", type=int, default=40)
     fuzzer.add_argument("--strings", type=int, default=400)
-    fuzzer.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    if arguments.command == "write":
-        write(arguments.root)
-        return 0
-    return 1 if fuzz(arguments.tool, arguments.rounds, arguments.strings, arguments.seed) else 0
+    if arguments.command == "fuzz":
+        return 1 if fuzz(arguments.tool, arguments.rounds, arguments.strings, arguments.seed) else 0
+    write(arguments.root, arguments.seed)
+    return 0
 
 
 if __name__ == "__main__":

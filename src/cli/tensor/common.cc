@@ -12,6 +12,7 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <set>
 
@@ -58,6 +59,11 @@ nn::LoadOptions prepare(const CommonOptions& options) {
   // no fresh pages (a tenth of a small codec's step on the CPU).
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  // oneDNN makes code for each shape of a convolution and keeps the newest 1,024 pieces, megabytes
+  // each. Utterances have any length, so that the cache of a codec that hears them would fill up
+  // with code that is never run again: 6 GB. 64 hold every shape of a training step or a picture.
+  // libtorch hides the function that sets this, and oneDNN reads the variable at its first use.
+  setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64", 0);
   at::set_num_threads(options.threads > 0 ? options.threads : physical_cores());
   nn::LoadOptions load;
   if (!options.dtype.empty()) {

@@ -6,6 +6,7 @@
 #include "core/strings.h"
 #include "io/file.h"
 #include "pipelines/complete.h"
+#include "pipelines/sampling_choice.h"
 
 #include <cstdio>
 #include <iostream>
@@ -40,25 +41,20 @@ std::vector<std::pair<int64_t, double>> parse_bias(const std::vector<std::string
 nn::GenerationOptions generation_options(const GenerateOptions& options,
                                          nn::GenerationOptions defaults) {
   nn::SamplingParams& sampling = defaults.sampling;
-  const bool chosen =
-      options.temperature || options.top_k || options.top_p || options.min_p || options.typical_p;
-  if (chosen) {
-    sampling.greedy = false;
-  }
-  sampling.temperature = options.temperature.value_or(sampling.temperature);
-  sampling.top_k = options.top_k.value_or(sampling.top_k);
-  sampling.top_p = options.top_p.value_or(sampling.top_p);
-  sampling.min_p = options.min_p.value_or(sampling.min_p);
-  sampling.repetition_penalty = options.repetition_penalty.value_or(sampling.repetition_penalty);
-  sampling.typical_p = options.typical_p.value_or(sampling.typical_p);
+  const pipelines::SamplingChoice choice{
+      .greedy = options.greedy ? std::optional(true) : std::nullopt,
+      .temperature = options.temperature,
+      .top_k = options.top_k,
+      .top_p = options.top_p,
+      .min_p = options.min_p,
+      .typical_p = options.typical_p,
+      .repetition_penalty = options.repetition_penalty};
+  choice.lay_over(sampling);
   sampling.no_repeat_ngram = options.no_repeat_ngram.value_or(sampling.no_repeat_ngram);
   sampling.min_new_tokens = options.min_new_tokens.value_or(sampling.min_new_tokens);
   sampling.presence_penalty = options.presence_penalty;
   sampling.frequency_penalty = options.frequency_penalty;
   sampling.logit_bias = parse_bias(options.logit_bias);
-  if (options.greedy || sampling.temperature == 0) {
-    sampling.greedy = true;
-  }
   defaults.max_new_tokens = options.max_new_tokens;
   defaults.seed = options.seed;
   return defaults;

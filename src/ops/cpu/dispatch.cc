@@ -2,7 +2,6 @@
 #include "ops/cpu/dispatch.h"
 
 #include "core/error.h"
-#include "ops/cpu/paged_attention.h"
 
 #include <cstdlib>
 
@@ -66,18 +65,6 @@ const Kernels* kernels_of(Isa isa) {
 const Kernels& kernels() {
   static const Kernels& table = choose();
   return table;
-}
-
-const PagedAttentionKernels& attention_kernels(Isa isa) {
-  switch (isa) {
-    case Isa::kAvx512:
-      return kAvx512PagedAttention;
-    case Isa::kAvx2:
-      return kAvx2PagedAttention;
-    case Isa::kPortable:
-      break;
-  }
-  return kPortablePagedAttention;
 }
 
 }  // namespace tessera::ops::cpu

@@ -90,6 +90,8 @@ struct PackedKernel {
                    int64_t y_stride);
 };
 
+struct AttentionKernels;
+
 struct Kernels {
   Isa isa;
   SmallLinear<Bf16> linear_bf16;
@@ -110,6 +112,7 @@ struct Kernels {
   /// Kernels of packed weights; null where the instruction set has none.
   const PackedKernel<io::GroupedRows>* grouped;
   const PackedKernel<io::TableRows>* table;
+  const AttentionKernels* attention;  // ops/cpu/attention.h; never null
 };
 
 /// The table in use. Throws InvalidArgument when TESSERA_CPU_ISA names something unknown or

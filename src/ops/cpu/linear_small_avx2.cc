@@ -1,4 +1,5 @@
 // AVX2 + FMA + F16C kernels, 8 lanes.
+#include "ops/cpu/attention.h"
 #include "ops/cpu/dispatch.h"
 
 #include <immintrin.h>
@@ -72,6 +73,7 @@ const Kernels kAvx2Kernels{Isa::kAvx2,
                            silu_product<Vector>,
                            nullptr,
                            &kAvx2Grouped,
-                           &kAvx2Table};
+                           &kAvx2Table,
+                           &kAvx2Attention};
 
 }  // namespace tessera::ops::cpu

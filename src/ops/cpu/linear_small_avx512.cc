@@ -1,4 +1,5 @@
 // AVX-512 kernels, 16 lanes.
+#include "ops/cpu/attention.h"
 #include "ops/cpu/dispatch.h"
 
 #include <immintrin.h>
@@ -67,6 +68,7 @@ const Kernels kAvx512Kernels{Isa::kAvx512,
                              silu_product<Vector>,
                              avx512_int8_peak,
                              &kAvx512Grouped,
-                             &kAvx512Table};
+                             &kAvx512Table,
+                             &kAvx512Attention};
 
 }  // namespace tessera::ops::cpu

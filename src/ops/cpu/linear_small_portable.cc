@@ -1,4 +1,5 @@
 // Portable kernels: plain C++ over small arrays that the compiler may vectorise for the baseline.
+#include "ops/cpu/attention.h"
 #include "ops/cpu/dispatch.h"
 
 #include <cmath>
@@ -91,6 +92,7 @@ const Kernels kPortableKernels{Isa::kPortable,
                                silu_product<Vector>,
                                nullptr,
                                nullptr,
-                               nullptr};
+                               nullptr,
+                               &kPortableAttention};
 
 }  // namespace tessera::ops::cpu

@@ -1,16 +1,17 @@
 // Requests become the pipelines' calls. Errors of libtorch leave as ours, without backtraces.
 #include "serve/tensor/engines.h"
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/strings.h"
 #include "pipelines/constrain.h"
 #include "pipelines/converse.h"
+#include "pipelines/sampling_choice.h"
 #include "pipelines/text_batcher.h"
 
 #include <c10/util/Exception.h>
 
 #include <algorithm>
-#include <chrono>
 #include <deque>
 
 namespace tessera::serve {
@@ -317,7 +318,7 @@ class TextEngine : public Engine {
     Embeddings& first = embeddings_.front();
     Outcome& outcome = first.outcome;
     const std::vector<int32_t>& input = first.inputs[first.done++];
-    const auto begun = std::chrono::steady_clock::now();
+    const auto begun = Clock::now();
     try {
       const std::vector<float> values = translated([&] { return model_.embed(input); });
       first.job.listener.on_embedding(values);
@@ -328,8 +329,7 @@ class TextEngine : public Engine {
     } catch (const Error& error) {
       outcome.error = error;
     }
-    outcome.prefill_seconds +=
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+    outcome.prefill_seconds += seconds_since(begun);
     if (outcome.error.has_value() || !outcome.reason.empty()) {
       const Embeddings over = std::move(first);
       embeddings_.pop_front();
@@ -354,22 +354,16 @@ class TextEngine : public Engine {
     const Sampling& wanted = request.sampling;
     nn::GenerationOptions options = model_.defaults(std::holds_alternative<ChatTask>(request.task));
     nn::SamplingParams& sampling = options.sampling;
-    const bool chosen =
-        wanted.temperature || wanted.top_p || wanted.top_k || wanted.min_p || wanted.typical_p;
-    sampling.greedy = sampling.greedy && !chosen;
-    sampling.temperature = wanted.temperature.value_or(sampling.temperature);
-    sampling.top_p = wanted.top_p.value_or(sampling.top_p);
-    sampling.top_k = wanted.top_k.value_or(sampling.top_k);
-    sampling.min_p = wanted.min_p.value_or(sampling.min_p);
-    sampling.repetition_penalty = wanted.repetition_penalty.value_or(sampling.repetition_penalty);
-    sampling.typical_p = wanted.typical_p.value_or(sampling.typical_p);
+    const pipelines::SamplingChoice choice{.temperature = wanted.temperature,
+                                           .top_k = wanted.top_k,
+                                           .top_p = wanted.top_p,
+                                           .min_p = wanted.min_p,
+                                           .typical_p = wanted.typical_p,
+                                           .repetition_penalty = wanted.repetition_penalty};
+    choice.lay_over(sampling);
     sampling.frequency_penalty = wanted.frequency_penalty.value_or(0);
     sampling.presence_penalty = wanted.presence_penalty.value_or(0);
     sampling.logit_bias = wanted.logit_bias;
-    if (sampling.temperature == 0) {
-      sampling.greedy = true;
-      sampling.temperature = 1;
-    }
     options.max_new_tokens = request.max_new_tokens;
     options.seed = wanted.seed;
     options.top_logprobs = request.top_logprobs.value_or(0);

@@ -23,6 +23,14 @@ TEST(JsonText, MembersAreFoundAsTheyStand) {
   EXPECT_EQ(member_text(R"({"":7})", ""), "7");
 }
 
+TEST(JsonText, StringsEndBehindTheirQuote) {
+  EXPECT_EQ(string_end(R"("")", 0), 2U);
+  EXPECT_EQ(string_end(R"(x "a\"b\\" "c")", 2), 10U);
+  for (const char* text : {"\"", "\"a", "\"\\", "\"\\\""}) {
+    EXPECT_EQ(string_end(text, 0), std::string_view(text).size()) << text;
+  }
+}
+
 TEST(JsonText, WhatIsNoObjectHarmsNothing) {
   for (const char* text : {"", "[", "\"", "\"\\", "{\"a", "{\"a\":", "{\"a\":1", "}}}",
                            ":,:", "{:,}", "{\"a\\", "[{\"a\":1}]", "{\"a\":}", "{,\"a\":\"}"}) {

@@ -1,8 +1,8 @@
 #include "ops/decode_attention.h"
 
 #include "core/error.h"
+#include "ops/cpu/attention.h"
 #include "ops/cpu/dispatch.h"
-#include "ops/cpu/paged_attention.h"
 
 #include <ATen/TensorIndexing.h>
 #include <ATen/ops/empty.h>
@@ -69,7 +69,8 @@ TEST(DecodeAttention, EqualsTheDefinition) {
 
 TEST(DecodeAttention, EveryInstructionSet) {
   for (const cpu::Isa isa : {cpu::Isa::kPortable, cpu::Isa::kAvx2, cpu::Isa::kAvx512}) {
-    if (cpu::kernels_of(isa) == nullptr) {
+    const cpu::Kernels* kernels = cpu::kernels_of(isa);
+    if (kernels == nullptr) {
       continue;
     }
     for (const int64_t dim : {1, 7, 16, 40, 64, 250}) {
@@ -79,7 +80,7 @@ TEST(DecodeAttention, EveryInstructionSet) {
         const Tensor v = at::randn({1, 1, length, dim});
         Tensor mask = at::rand({1, 1, 1, length}) < 0.5;
         const Tensor out = at::empty({dim});
-        cpu::attention_kernels(isa).decode(
+        kernels->attention->decode(
             {.q = q.const_data_ptr<float>(),
              .out = out.mutable_data_ptr<float>(),
              .keys = k.const_data_ptr<float>(),

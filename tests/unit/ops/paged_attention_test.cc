@@ -2,8 +2,8 @@
 
 #include "core/error.h"
 #include "core/random.h"
+#include "ops/cpu/attention.h"
 #include "ops/cpu/dispatch.h"
-#include "ops/cpu/paged_attention.h"
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
@@ -142,7 +142,7 @@ void expect_near(const Tensor& got, const std::vector<double>& expected, double 
 }
 
 Tensor run_isa(cpu::Isa isa, const World& world) {
-  const cpu::PagedAttentionKernels& kernels = cpu::attention_kernels(isa);
+  const cpu::AttentionKernels& kernels = *cpu::kernels_of(isa)->attention;
   const Tensor out = at::empty_like(world.q);
   const int32_t* first = world.batch.first_query.const_data_ptr<int32_t>();
   for (int64_t s = 0; s < world.batch.lengths.numel(); ++s) {
@@ -164,7 +164,7 @@ Tensor run_isa(cpu::Isa isa, const World& world) {
     const int64_t rows = job.queries * (job.heads / job.kv_heads);
     for (int64_t h = 0; h < job.kv_heads; ++h) {
       for (int64_t begin = 0; begin < rows; begin += 7) {  // odd tiles
-        const auto tile = world.shape.type == at::kFloat ? kernels.fp32 : kernels.bf16;
+        const auto tile = world.shape.type == at::kFloat ? kernels.paged_fp32 : kernels.paged_bf16;
         tile(job, h, begin, std::min<int64_t>(begin + 7, rows));
       }
     }

@@ -46,6 +46,16 @@ TEST(Int8, ZeroRowsAndKernels) {
   EXPECT_THROW(quantize_channels(at::full({2, 2}, INFINITY)), InvalidArgument);
 }
 
+// Parts of a codec that a training leaves alone are read and stored again; codes must stay.
+TEST(Int8, WhatWasInt8StaysTheSame) {
+  for (const int64_t width : {1, 2, 7, 300}) {
+    const Int8Weight once = quantize_channels(at::randn({64, width}));
+    const Int8Weight again = quantize_channels(once.values.to(at::kFloat) * once.scale);
+    EXPECT_TRUE(again.values.equal(once.values)) << width;
+    EXPECT_TRUE(again.scale.allclose(once.scale, 2e-7, 0)) << width;
+  }
+}
+
 struct Case {
   const char* architecture;
   io::Json config;

@@ -1,6 +1,6 @@
 // Plain C++ over small arrays.
+#include "ops/cpu/attention.h"
 #include "ops/cpu/dispatch.h"
-#include "ops/cpu/paged_attention.h"
 
 #include <math.h>
 
@@ -65,12 +65,12 @@ struct Vector {
   }
 };
 
-#include "ops/cpu/paged_attention_body.h"
+#include "ops/cpu/attention_body.h"
 
 }  // namespace
 
-const PagedAttentionKernels kPortablePagedAttention{paged_attention_tile<Vector, float>,
-                                                    paged_attention_tile<Vector, Bf16>,
-                                                    decode_attention_head<Vector>};
+const AttentionKernels kPortableAttention{paged_attention_tile<Vector, float>,
+                                          paged_attention_tile<Vector, Bf16>,
+                                          decode_attention_head<Vector>};
 
 }  // namespace tessera::ops::cpu

@@ -51,18 +51,15 @@ struct DecodeAttention {
 
 using DecodeAttentionHead = void (*)(const DecodeAttention& job);
 
-struct PagedAttentionKernels {
-  PagedAttentionTile fp32;
-  PagedAttentionTile bf16;
+struct AttentionKernels {
+  PagedAttentionTile paged_fp32;  // of fp32 pools
+  PagedAttentionTile paged_bf16;  // of bf16 pools
   DecodeAttentionHead decode;
 };
 
-/// The kernels of an instruction set that this processor has.
-const PagedAttentionKernels& attention_kernels(Isa isa);
-
-// Defined in paged_attention_<isa>.cc.
-extern const PagedAttentionKernels kPortablePagedAttention;
-extern const PagedAttentionKernels kAvx2PagedAttention;
-extern const PagedAttentionKernels kAvx512PagedAttention;
+// Defined in attention_<isa>.cc.
+extern const AttentionKernels kPortableAttention;
+extern const AttentionKernels kAvx2Attention;
+extern const AttentionKernels kAvx512Attention;
 
 }  // namespace tessera::ops::cpu

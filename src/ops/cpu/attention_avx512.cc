@@ -1,6 +1,6 @@
 // AVX-512, 16 lanes.
+#include "ops/cpu/attention.h"
 #include "ops/cpu/dispatch.h"
-#include "ops/cpu/paged_attention.h"
 
 #include <immintrin.h>
 #include <math.h>
@@ -42,12 +42,12 @@ struct Vector {
   }
 };
 
-#include "ops/cpu/paged_attention_body.h"
+#include "ops/cpu/attention_body.h"
 
 }  // namespace
 
-const PagedAttentionKernels kAvx512PagedAttention{paged_attention_tile<Vector, float>,
-                                                  paged_attention_tile<Vector, Bf16>,
-                                                  decode_attention_head<Vector>};
+const AttentionKernels kAvx512Attention{paged_attention_tile<Vector, float>,
+                                        paged_attention_tile<Vector, Bf16>,
+                                        decode_attention_head<Vector>};
 
 }  // namespace tessera::ops::cpu

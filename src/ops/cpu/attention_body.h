@@ -1,5 +1,6 @@
-// Body of paged attention, compiled once an instruction set over a vector type V of kWidth lanes
-// (zero, load of fp32 or bf16 bits, store, broadcast, fma, mul, sub, max, exp, sum, max_lane).
+// Bodies of paged and decode attention, compiled once an instruction set over a vector type V of
+// kWidth lanes (zero, load of fp32 or bf16 bits, store, broadcast, fma, mul, sub, max, exp, sum,
+// max_lane).
 // Flash attention (arXiv 2205.14135) with pages as key tiles: a page's keys [dim][16] give the
 // scores of 16 keys for up to 4 rows from one pass over dim, its values [16][dim] are added
 // weighted by them. Bytes: every page of the head once for each tile of rows. Included in an

@@ -1,7 +1,7 @@
 """Fills the third column of recipes/world/asterisk_prompts.tsv: "yes" where pocketsphinx, with its own English model
 and a grammar of all the texts of the list, hears the text in the recording.
 
-    python asterisk_prompts.py FOLDER_OF_G722_FILES
+    python tools/asterisk_prompts.py FOLDER_OF_G722_FILES
 """
 import pathlib
 import re
@@ -12,7 +12,7 @@ import av
 import numpy as np
 from pocketsphinx import Decoder
 
-table = pathlib.Path(__file__).resolve().parents[2] / "recipes/world/asterisk_prompts.tsv"
+table = pathlib.Path(__file__).resolve().parents[1] / "recipes/world/asterisk_prompts.tsv"
 sounds = pathlib.Path(sys.argv[1])
 lines = table.read_text().splitlines()
 rows = [line.split("\t") for line in lines if not line.startswith("#")]

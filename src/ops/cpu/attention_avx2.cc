@@ -1,6 +1,6 @@
 // AVX2 and FMA, 8 lanes.
+#include "ops/cpu/attention.h"
 #include "ops/cpu/dispatch.h"
-#include "ops/cpu/paged_attention.h"
 
 #include <immintrin.h>
 #include <math.h>
@@ -34,7 +34,7 @@ struct Vector {
     const __m128 pair = _mm_max_ps(half, _mm_movehl_ps(half, half));
     return _mm_cvtss_f32(_mm_max_ss(pair, _mm_shuffle_ps(pair, pair, 1)));
   }
-  // As in paged_attention_avx512.cc; 2^n is put together from its exponent's bits.
+  // As in attention_avx512.cc; 2^n is put together from its exponent's bits.
   static Register exp(Register x) {
     const Register tiny = _mm256_cmp_ps(x, broadcast(-87.0F), _CMP_LT_OQ);
     const Register n = _mm256_round_ps(mul(x, broadcast(1.44269504F)),
@@ -51,12 +51,12 @@ struct Vector {
   }
 };
 
-#include "ops/cpu/paged_attention_body.h"
+#include "ops/cpu/attention_body.h"
 
 }  // namespace
 
-const PagedAttentionKernels kAvx2PagedAttention{paged_attention_tile<Vector, float>,
-                                                paged_attention_tile<Vector, Bf16>,
-                                                decode_attention_head<Vector>};
+const AttentionKernels kAvx2Attention{paged_attention_tile<Vector, float>,
+                                      paged_attention_tile<Vector, Bf16>,
+                                      decode_attention_head<Vector>};
 
 }  // namespace tessera::ops::cpu
