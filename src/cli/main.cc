@@ -535,13 +535,13 @@ void add_limits(CLI::App* command, ServeOptions& options) {
       ->envname("TESSERA_QUEUE")
       ->capture_default_str()
       ->check(CLI::Range(0, 100000));
-  command->add_option("--batch", options.batch, "requests of a text model that run together")
+  command->add_option("--batch", options.batch, "requests that run together")
       ->envname("TESSERA_BATCH")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
   command
       ->add_option("--cache-tokens", options.cache_tokens,
-                   "tokens of a text model's requests whose keys and values are kept "
+                   "tokens of requests whose keys and values are kept "
                    "(0 = at most 16384 and a quarter of the free memory)")
       ->envname("TESSERA_CACHE_TOKENS")
       ->capture_default_str()
