@@ -120,9 +120,7 @@ TextBatcher::TextBatcher(std::string_view model,
   model_ = std::dynamic_pointer_cast<nn::SequenceModel>(models::load_model(folder_, load));
   TESSERA_CHECK(model_ != nullptr, Unsupported, "{}: this model does not generate text",
                 folder_.path.string());
-  // On a GPU there is no kernel for paged attention yet: requests run one by one, as `generate`
-  // does.
-  together_ = model_->device().is_cpu() && plan_cache();
+  together_ = plan_cache();
   if (together_) {
     engine_ = std::make_unique<nn::Engine>(model_, engine_options_);
   }
@@ -135,7 +133,14 @@ bool TextBatcher::plan_cache() {
   constexpr int64_t kPage = nn::PagedCache::kTokens;
   int64_t page_bytes = 0;
   try {
-    page_bytes = model_->make_paged_cache(1, engine_options_.cache_dtype)->bytes();
+    const bool host = model_->device().is_cpu();
+    const auto page =
+        model_->make_paged_cache(1, host ? engine_options_.cache_dtype : model_->state_dtype());
+    if (!host && !model_->steps_without_host(*page)) {
+      log::debug("one request at a time: no kernels for this model on the GPU");
+      return false;
+    }
+    page_bytes = page->bytes();
   } catch (const Unsupported& error) {
     log::debug("one request at a time: {}", error.what());
     return false;
