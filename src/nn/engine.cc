@@ -73,7 +73,7 @@ Engine::Engine(std::shared_ptr<SequenceModel> model, const EngineOptions& option
     : model_(std::move(model)), options_(options) {
   const bool host = model_->device().is_cpu();
   if (options_.batch_tokens == 0) {
-    options_.batch_tokens = host ? 512 : 8192;
+    options_.batch_tokens = host ? 512 : 16384;
   }
   if (options_.mixed_tokens == 0) {
     options_.mixed_tokens = host ? options_.batch_tokens : 768;

@@ -35,7 +35,7 @@ struct EngineRequest {
 struct EngineOptions {
   int64_t pages = 0;  // of the cache; 0: as many as `cache_tokens` need
   int64_t cache_tokens = 16384;
-  /// Most tokens of one step, prefill included; 0: 512 on the CPU, 8192 on a GPU.
+  /// Most tokens of one step, prefill included; 0: 512 on the CPU, 16384 on a GPU.
   int64_t batch_tokens = 0;
   /// The same while some requests are past their prompts, so that none of them waits long for
   /// others' prompts; 0: as batch_tokens on the CPU, 768 on a GPU.

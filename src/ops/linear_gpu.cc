@@ -7,6 +7,7 @@
 #include "ops/gpu.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
@@ -40,6 +41,12 @@ bool has_kernel(const at::Tensor& rows, const GpuWeight& weight, const LinearEnd
 at::Tensor composite(const at::Tensor& rows, const GpuWeight& weight, const LinearEnd& end) {
   const at::Tensor numbers =
       packed(weight) ? dequantize_gpu(weight, rows.scalar_type()) : weight.weight;
+  if (end.residual.defined() && !weight.bias.defined() && !end.pair && !end.wide &&
+      end.residual.is_contiguous() && end.residual.scalar_type() == numbers.scalar_type() &&
+      !at::GradMode::is_enabled()) {
+    at::Tensor sum = end.residual;
+    return sum.addmm_(rows, numbers.t());
+  }
   at::Tensor y = at::linear(
       rows, numbers, weight.bias.defined() ? weight.bias.to(rows.scalar_type()) : at::Tensor());
   if (end.pair) {

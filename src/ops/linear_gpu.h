@@ -28,7 +28,7 @@ struct GpuWeight {
 
 /// What follows the product.
 struct LinearEnd {
-  at::Tensor residual = {};  // [..., out]: added
+  at::Tensor residual = {};  // [..., out]: added; without gradients its memory may be the result's
   bool pair = false;         // W is two weights, one behind the other: silu(first) · second
   bool wide = false;         // the result is fp32
 };

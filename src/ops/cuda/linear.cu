@@ -250,18 +250,22 @@ __global__ void __launch_bounds__(kWarps * 32) linear_kernel(LinearJob job) {
 
   const int64_t first_row = static_cast<int64_t>(blockIdx.y) * kMostRows;
   const auto rows = static_cast<int>(min(static_cast<int64_t>(kMostRows), job.rows - first_row));
-  const T* x_rows[kSets];  // this lane's
+  // This lane's. Columns without a row read one that is there: their sums are not looked at.
+  const T* x_rows[kSets];
 #pragma unroll
   for (int n = 0; n < kSets; ++n) {
-    x_rows[n] = static_cast<const T*>(job.x) + (first_row + n * kColumns + g) * job.x_stride +
-                t * Stored::kNumbers;
+    x_rows[n] = static_cast<const T*>(job.x) +
+                (first_row + min(n * kColumns + g, rows - 1)) * job.x_stride + t * Stored::kNumbers;
   }
   float sums[kTiles][kSets][4] = {};
   // Adds the products of one piece.
   const auto take = [&](int piece, const Words(&words)[kTiles][2][Stored::kLoads],
                         const uint32_t(&scale)[kTiles][2]) {
-    float part[2][kTiles][kSets][4] = {};  // of this piece, where it has a scale of its own
-    float ones[kSets][4] = {};             // sums of x, for the zero points
+    // Of this piece, where it has a scale of its own. Two in turn for a single tile: a product need
+    // not wait for the one before it.
+    constexpr int kParts = kTiles == 1 ? 2 : 1;
+    float part[kParts][kTiles][kSets][4] = {};
+    float ones[kSets][4] = {};  // sums of x, for the zero points
     constexpr uint32_t kOne = kOnes<T> == 0x43004300U ? 0x3F803F80U : 0x3C003C00U;
     constexpr uint32_t kAllOnes[4] = {kOne, kOne, kOne, kOne};
 #pragma unroll
@@ -272,7 +276,7 @@ __global__ void __launch_bounds__(kWarps * 32) linear_kernel(LinearJob job) {
 #pragma unroll
         for (int n = 0; n < kSets; ++n) {
           xs[n] = {};
-          if (n * kColumns + g < rows && inside(piece, l)) {
+          if (inside(piece, l)) {
             const auto found = *reinterpret_cast<const uint4*>(x_rows[n] + piece * Stored::kPiece +
                                                                l * Stored::kApart + eight * 8);
             xs[n] = {found.x, found.y, found.z, found.w};
@@ -288,8 +292,7 @@ __global__ void __launch_bounds__(kWarps * 32) linear_kernel(LinearJob job) {
             const uint32_t a[4] = {upper[0], lower[0], upper[1], lower[1]};
 #pragma unroll
             for (int n = 0; n < kSets; ++n) {
-              // Two sums in turn: a product need not wait for the one before it.
-              multiply<T>(kInt4 ? part[step][m][n] : sums[m][n], a, xs[n].at[2 * step],
+              multiply<T>(kInt4 ? part[step % kParts][m][n] : sums[m][n], a, xs[n].at[2 * step],
                           xs[n].at[2 * step + 1]);
             }
           }
@@ -314,7 +317,7 @@ __global__ void __launch_bounds__(kWarps * 32) linear_kernel(LinearJob job) {
           for (int n = 0; n < kSets; ++n) {
 #pragma unroll
             for (int i = 2 * half; i < 2 * half + 2; ++i) {
-              const float whole = part[0][m][n][i] + part[1][m][n][i];
+              const float whole = part[0][m][n][i] + (kParts == 2 ? part[kParts - 1][m][n][i] : 0);
               sums[m][n][i] = fmaf(fmaf(-zero, ones[n][i], whole), factor, sums[m][n][i]);
             }
           }
