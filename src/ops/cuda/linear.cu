@@ -440,8 +440,8 @@ const char* linear_shape(const LinearJob& job, void* stream) {
       return job.pair ? linear_of<T, kFormat, 2, 2, true, 2, 8>(job, stream)
                       : linear_of<T, kFormat, 2, 2, false, 2, 8>(job, stream);
     }
-    return job.pair ? linear_of<T, kFormat, 2, 1, true, 1, 8>(job, stream)
-                    : linear_of<T, kFormat, 2, 1, false, 1, 16>(job, stream);
+    return job.pair ? linear_of<T, kFormat, 2, 1, true, 2, 8>(job, stream)
+                    : linear_of<T, kFormat, 2, 1, false, 2, 16>(job, stream);
   }
 }
 
