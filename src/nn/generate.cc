@@ -1,7 +1,5 @@
 // Rules (positions under padding, mask inference, end and pad ids): reference notes of
-// transformers 5.23. Guidance (arXiv 2207.12598 over logits) is a second run with a cache of its
-// own, which only steps while some row is in a guided span: its rows hold the guidance prompt and
-// then their span; rows outside such a span take part as padding.
+// transformers 5.23.
 #include "nn/generate.h"
 
 #include "core/error.h"
@@ -11,8 +9,6 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 
@@ -46,75 +42,6 @@ struct Row {
   Finish finish;  // when it is
 };
 
-// The run without a condition.
-class Guidance {
- public:
-  Guidance(SequenceModel& model, const GenerationOptions& options, int64_t batch, at::Device device)
-      : model_(model), options_(options), batch_(batch), device_(device) {}
-
-  // `ids` [B] are the newest of each row, `offsets` their places in the rows' guided spans (0: the
-  // start marker; −1: the row is in none). Logits fp32 [B, vocab] on the host.
-  Tensor step(std::vector<int64_t> ids, const std::vector<int64_t>& offsets) {
-    if (cache_ == nullptr) {
-      prefill();
-    }
-    const bool restart =
-        std::all_of(offsets.begin(), offsets.end(), [](int64_t o) { return o <= 0; });
-    if (restart) {  // nobody needs the earlier spans any more
-      cache_->truncate(prompt_length());
-    }
-    const int64_t length = cache_->length();
-    if (length == mask_.size(1)) {
-      mask_ = at::cat({mask_, at::zeros_like(mask_)}, 1);
-    }
-    std::vector<int64_t> positions(offsets.size());
-    for (size_t b = 0; b < offsets.size(); ++b) {
-      int64_t* row = mask_.data_ptr<int64_t>() + static_cast<int64_t>(b) * mask_.size(1);
-      if (offsets[b] <= 0) {
-        std::fill(row + prompt_length(), row + length, 0);
-      }
-      row[length] = offsets[b] >= 0 ? 1 : 0;
-      positions[b] = offsets[b] >= 0 ? prompt_length() + offsets[b] : 0;
-    }
-    const Step step{.ids = column(ids),
-                    .positions = column(positions),
-                    .key_mask = mask_.narrow(1, 0, length + 1).to(device_),
-                    .last_only = true};
-    return model_.step(step, cache_.get()).select(1, -1).to(at::kFloat).cpu().contiguous();
-  }
-
- private:
-  int64_t prompt_length() const { return static_cast<int64_t>(options_.guidance_prompt.size()); }
-
-  Tensor column(const std::vector<int64_t>& values) const {
-    return at::tensor(values, at::kLong).unsqueeze(1).to(device_);
-  }
-
-  // All rows begin alike: one is run and copied.
-  void prefill() {
-    TESSERA_CHECK(!options_.guidance_prompt.empty(), InvalidArgument,
-                  "guidance needs a prompt without the condition; give guidance_prompt");
-    cache_ = model_.make_cache();
-    const Step step{.ids = column(options_.guidance_prompt).transpose(0, 1),
-                    .positions = {},
-                    .key_mask = {},
-                    .last_only = true};
-    model_.step(step, cache_.get());
-    if (batch_ > 1) {
-      cache_->select_rows(
-          at::zeros({batch_}, at::TensorOptions().dtype(at::kLong).device(device_)));
-    }
-    mask_ = at::ones({batch_, 2 * prompt_length()}, at::kLong);
-  }
-
-  SequenceModel& model_;
-  const GenerationOptions& options_;
-  int64_t batch_;
-  at::Device device_;
-  std::unique_ptr<Cache> cache_;
-  Tensor mask_;  // [B, room] on the host; what is not yet filled does not matter
-};
-
 class Generation {
  public:
   Generation(SequenceModel& model,
@@ -128,21 +55,17 @@ class Generation {
         device_(ids.device()),
         ids_(ids.cpu().contiguous()),
         key_mask_(key_mask),
-        padded_(!key_mask.to(at::kBool).all().item<bool>()),
-        guidance_(model, options, ids.size(0), ids.device()) {
+        padded_(!key_mask.to(at::kBool).all().item<bool>()) {
     options.sampling.check();
+    const auto is_guided = [](const SpanRule& rule) { return rule.guidance != 1.0; };
+    TESSERA_CHECK(options.spans == nullptr || std::ranges::none_of(options.spans->rules, is_guided),
+                  Unsupported, "generate: guided spans are the matter of nn::Engine");
     const auto batch = static_cast<size_t>(ids.size(0));
-    TESSERA_CHECK(options.row_limits.empty() || options.row_limits.size() == batch, InvalidArgument,
-                  "generate: {} row limits for {} rows", options.row_limits.size(), batch);
-    TESSERA_CHECK(options.row_streams.empty() || options.row_streams.size() == batch,
-                  InvalidArgument, "generate: {} row streams for {} rows",
-                  options.row_streams.size(), batch);
     for (size_t b = 0; b < batch; ++b) {
       start_row(b);
     }
   }
 
-  bool padded() const { return padded_; }
   std::vector<Finish> finishes() const {
     std::vector<Finish> list;
     for (const Row& row : rows_) {
@@ -151,14 +74,14 @@ class Generation {
     return list;
   }
 
-  Tensor run(Cache& cache) {
-    const int64_t past = cache.length();
-    Tensor step_ids = ids_.narrow(1, past, ids_.size(1) - past);
-    Tensor positions = (key_mask_.cumsum(1) - 1).clamp_min(0).narrow(1, past, step_ids.size(1));
+  Tensor run() {
+    const std::unique_ptr<Cache> cache = model_.make_cache();
+    Tensor step_ids = ids_;
+    Tensor positions = (key_mask_.cumsum(1) - 1).clamp_min(0);
     const int64_t restart = model_.restart_length();
     while (std::any_of(rows_.begin(), rows_.end(), [](const Row& row) { return !row.finished; })) {
-      if (cache.length() > 0 && cache.length() <= restart && key_mask_.size(1) > restart) {
-        cache.truncate(0);
+      if (cache->length() > 0 && cache->length() <= restart && key_mask_.size(1) > restart) {
+        cache->truncate(0);
         step_ids = result();
         positions = (key_mask_.cumsum(1) - 1).clamp_min(0);
       }
@@ -166,9 +89,9 @@ class Generation {
                       .positions = positions.to(device_),
                       .key_mask = padded_ ? key_mask_.to(device_) : Tensor(),
                       .last_only = true};
-      Tensor logits = model_.step(step, &cache).select(1, -1).to(at::kFloat).cpu().contiguous();
-      const Tensor free = unconditional();
-      step_ids = advance(logits.clone(), free);
+      Tensor logits =
+          model_.step(step, cache.get()).select(1, -1).to(at::kFloat).cpu().contiguous();
+      step_ids = advance(logits.clone());
       positions = positions.narrow(1, positions.size(1) - 1, 1) + 1;
       key_mask_ = at::cat({key_mask_, at::ones({key_mask_.size(0), 1}, at::kLong)}, 1);
     }
@@ -186,37 +109,14 @@ class Generation {
         prompt.push_back(ids[t]);
       }
     }
-    const int64_t limit =
-        options_.row_limits.empty() ? options_.max_new_tokens : options_.row_limits[b];
-    const uint64_t stream = options_.row_streams.empty() ? b : options_.row_streams[b];
-    RowSampler sampler(options_, std::move(prompt), limit, stream);
-    const bool finished = limit <= 0 || sampler.ended();
+    RowSampler sampler(options_, std::move(prompt), options_.max_new_tokens, b);
+    const bool finished = options_.max_new_tokens <= 0 || sampler.ended();
     const Finish finish = sampler.ended() ? Finish::kEnd : Finish::kLength;
     rows_.push_back({std::move(sampler), finished, finish});
   }
 
-  static bool guided(const Row& row) { return !row.finished && row.sampler.guided(); }
-
-  // Undefined when no row is in a guided span.
-  Tensor unconditional() {
-    if (std::none_of(rows_.begin(), rows_.end(), guided)) {
-      return {};
-    }
-    std::vector<int64_t> ids(rows_.size(), options_.pad_id);
-    std::vector<int64_t> offsets(rows_.size(), -1);
-    for (size_t b = 0; b < rows_.size(); ++b) {
-      const Row& row = rows_[b];
-      if (guided(row)) {
-        const std::vector<int64_t>& history = row.sampler.history();
-        ids[b] = history.back();
-        offsets[b] = static_cast<int64_t>(history.size() - row.sampler.span_begin());
-      }
-    }
-    return guidance_.step(std::move(ids), offsets);
-  }
-
   // One id for each row from logits [B, vocab], which are used up; returns what is fed next [B, 1].
-  Tensor advance(const Tensor& logits, const Tensor& free) {
+  Tensor advance(const Tensor& logits) {
     const auto vocabulary = static_cast<size_t>(logits.size(1));
     Tensor next = at::full({logits.size(0), 1}, options_.pad_id, at::kLong);
     for (size_t b = 0; b < rows_.size(); ++b) {
@@ -224,12 +124,8 @@ class Generation {
       if (row.finished) {
         continue;
       }
-      std::span<const float> unconditional;
-      if (guided(row)) {
-        unconditional = {free.const_data_ptr<float>() + b * vocabulary, vocabulary};
-      }
-      const int64_t id = row.sampler.choose({logits.data_ptr<float>() + b * vocabulary, vocabulary},
-                                            unconditional);
+      const int64_t id =
+          row.sampler.choose({logits.data_ptr<float>() + b * vocabulary, vocabulary}, {});
       if (options_.on_logprobs) {
         options_.on_logprobs(static_cast<int64_t>(b), row.sampler.logprobs());
       }
@@ -263,7 +159,6 @@ class Generation {
   Tensor ids_;       // [B, T] on the host
   Tensor key_mask_;  // [B, tokens so far] on the host
   bool padded_;
-  Guidance guidance_;
   std::vector<Row> rows_;
 };
 
@@ -325,23 +220,12 @@ Tensor generate(SequenceModel& model,
                 const Tensor& mask,
                 const GenerationOptions& options,
                 const TokenCallback& on_token,
-                Cache* cache,
                 std::vector<Finish>* finishes) {
   TESSERA_CHECK(ids.dim() == 2 && ids.size(1) > 0, InvalidArgument,
                 "generate: the prompt is empty; give at least one token (a BOS, for example)");
   const Tensor key_mask = mask.defined() ? mask.cpu().to(at::kLong) : inferred_mask(ids, options);
   Generation generation(model, ids, key_mask.contiguous(), options, on_token);
-  std::unique_ptr<Cache> own;
-  if (cache == nullptr) {
-    own = model.make_cache();
-    cache = own.get();
-  } else {
-    TESSERA_CHECK(ids.size(0) == 1 && !generation.padded() && cache->length() < ids.size(1),
-                  InvalidArgument,
-                  "generate: a cache of {} tokens serves one row without padding that is longer",
-                  cache->length());
-  }
-  Tensor result = generation.run(*cache);
+  Tensor result = generation.run();
   if (finishes != nullptr) {
     *finishes = generation.finishes();
   }

@@ -1,5 +1,5 @@
-// The generation loop over a SequenceModel: static batch, left padding, samplers, media spans with
-// classifier-free guidance, streaming.
+// The generation loop over a SequenceModel as transformers has it: static batch, left padding,
+// samplers, media spans, streaming. Guided spans and batches that change are nn::Engine's.
 #pragma once
 
 #include "io/json.h"
@@ -27,15 +27,13 @@ struct GenerationOptions {
   std::vector<int64_t> end_ids;     // generation of a row stops after one of these
   int64_t pad_id = 0;               // fills finished rows
   std::optional<int64_t> pad_hint;  // pad id as configured: infers a mask when none is given
-  uint64_t seed = 0;                // row r draws from stream r unless row_streams says otherwise
+  uint64_t seed = 0;                // row r draws from stream r
 
-  std::vector<int64_t> row_limits = {};    // of each row, in place of max_new_tokens; may be empty
-  std::vector<uint64_t> row_streams = {};  // stream of each row's draws; may be empty
   /// Media spans that the output may hold; null: every id may come at any time. Inside a span its
   /// own sampling holds, and the repetition penalty counts the ids of that span alone.
   const SpanGrammar* spans = nullptr;
   /// What a guided span follows in the run without a condition; needed where a rule's guidance is
-  /// not 1. Every guided span starts again from here.
+  /// not 1, which nn::Engine alone can do. Every guided span starts again from here.
   std::vector<int64_t> guidance_prompt = {};
 
   /// Keeps the output inside a grammar; empty: any text. It holds for ids outside spans, and goes
@@ -66,15 +64,12 @@ using TokenCallback = std::function<bool(int64_t row, int64_t id)>;
 
 /// Continues ids i64 [B, T]; `mask` i64 [B, T] marks left padding with 0 (undefined: inferred as
 /// transformers does). Returns i64 [B, T + new], prompt included, end token kept, pad id after it.
-/// A row's output depends on that row alone. `cache`, for one row without padding: state of the
-/// first cache->length() ids, fewer than T; it then holds all but the last returned id. `finishes`
-/// gets why each row ended [B].
+/// A row's output depends on that row alone. `finishes` gets why each row ended [B].
 Tensor generate(SequenceModel& model,
                 const Tensor& ids,
                 const Tensor& mask,
                 const GenerationOptions& options,
                 const TokenCallback& on_token = {},
-                Cache* cache = nullptr,
                 std::vector<Finish>* finishes = nullptr);
 
 }  // namespace tessera::nn

@@ -5,11 +5,32 @@
 
 #include "core/error.h"
 
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
+#include <c10/util/accumulate.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace tessera::nn {
+namespace {
+
+// Zeros. On the CPU their memory is taken when it is first written, so that a large cache costs
+// what is used of it.
+Tensor zero_pool(at::IntArrayRef shape, const at::TensorOptions& type) {
+  if (!type.device().is_cpu()) {
+    return at::zeros(shape, type);
+  }
+  const auto count = static_cast<size_t>(c10::multiply_integers(shape));
+  void* memory = std::calloc(count, type.dtype().itemsize());
+  TESSERA_CHECK(memory != nullptr, OutOfMemory,
+                "no memory for keys and values ({:.0f} MB); ask for a smaller cache",
+                static_cast<double>(count * type.dtype().itemsize()) / 1e6);
+  return at::from_blob(
+      memory, shape, [](void* data) { std::free(data); }, type);
+}
+
+}  // namespace
 
 PagedCache::PagedCache(const PagedCacheOptions& options) : options_(options) {
   TESSERA_CHECK(options.layers > 0 && options.kv_heads > 0 && options.head_dim > 0 &&
@@ -19,7 +40,7 @@ PagedCache::PagedCache(const PagedCacheOptions& options) : options_(options) {
   const auto type = at::TensorOptions().dtype(options.dtype).device(options.device);
   for (int64_t layer = 0; layer < options.layers; ++layer) {
     const auto pool = [&](bool values) {
-      return at::zeros(ops::pool_shape(options.pages, options.kv_heads, options.head_dim, values,
+      return zero_pool(ops::pool_shape(options.pages, options.kv_heads, options.head_dim, values,
                                        options.device.type()),
                        type);
     };

@@ -92,8 +92,10 @@ io::Json measure_machine(double seconds) {
           {"threads", at::get_num_threads()}, {"isa", ops::cpu::isa_name(ops::cpu::kernels().isa)}};
 }
 
-io::Json measure_generation(
-    nn::SequenceModel& model, int64_t prompt, int64_t generate, int64_t batch, double read_gb_s) {
+io::Json measure_generation(nn::SequenceModel& model,
+                            int64_t prompt,
+                            int64_t generate,
+                            int64_t batch) {
   const c10::InferenceMode inference;
   const at::Tensor ids =
       at::randint(0, model.vocab_size(), {batch, prompt}, at::kLong).to(model.device());
@@ -133,8 +135,7 @@ io::Json measure_generation(
           {"decode_tok_s", steps_s * static_cast<double>(batch)},
           {"peak_rss_mb", static_cast<double>(usage.ru_maxrss) / 1024.0},
           {"weight_mb", weight_bytes / 1e6},
-          {"read_gb_s", read_gb_s},
-          {"share_of_read_peak", read_gb_s > 0 ? weight_bytes * steps_s / 1e9 / read_gb_s : 0.0}};
+          {"weight_gb_s", weight_bytes * steps_s / 1e9}};
 }
 
 io::Json measure_codec(const nn::Codec& codec, double seconds) {

@@ -19,9 +19,12 @@ namespace tessera::pipelines {
 io::Json measure_machine(double seconds);
 
 /// Times a prefill of `prompt` tokens and `generate` greedy steps for `batch` equal sequences.
-/// Returns {"prefill_tok_s", "decode_tok_s", "peak_rss_mb", "weight_mb", …, "share_of_read_peak"}.
-io::Json measure_generation(
-    nn::SequenceModel& model, int64_t prompt, int64_t generate, int64_t batch, double read_gb_s);
+/// Returns {"prefill_tok_s", "decode_tok_s", "peak_rss_mb", "weight_mb", "weight_gb_s", …}, the
+/// last the speed at which steps read the weights.
+io::Json measure_generation(nn::SequenceModel& model,
+                            int64_t prompt,
+                            int64_t generate,
+                            int64_t batch);
 
 /// The same on a GPU, through nn::Engine: the prompts of all sequences at once, then greedy steps.
 /// Beside the rates, what a step takes ("step_ms"), the machine's own copy speed and bf16 products

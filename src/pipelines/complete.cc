@@ -168,7 +168,7 @@ Completion TextCompleter::complete(std::vector<int32_t> prompt,
     return result;
   }
   std::vector<nn::Finish> finishes;
-  nn::generate(*model_, input.ids, at::ones_like(input.ids), options, on_token, nullptr, &finishes);
+  nn::generate(*model_, input.ids, at::ones_like(input.ids), options, on_token, &finishes);
   return reply.finish(finishes.front(), input.cut);
 }
 

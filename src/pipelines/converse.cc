@@ -1,6 +1,6 @@
 // Conversations over AnyGPT's format. What a reply made of tokens is remembered by content, so that
-// media of earlier turns keep the tokens that they were made of, and one conversation's attention
-// state is kept between calls: only what is new is read.
+// media of earlier turns keep the tokens that they were made of, and the engine finds their keys
+// and values again. Callbacks never throw into the engine, which would end all replies.
 #include "pipelines/converse.h"
 
 #include "core/error.h"
@@ -9,13 +9,12 @@
 #include "pipelines/reply_parts.h"
 
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <mutex>
 
 namespace tessera::pipelines {
 namespace {
@@ -57,28 +56,6 @@ ContentKey content_key(const Part& part) {
   return key;
 }
 
-// Conversations as ids, padded on the left.
-struct Batch {
-  Tensor ids;   // [B, T]
-  Tensor mask;  // [B, T]
-};
-
-Batch pad_left(const std::vector<std::vector<int64_t>>& prompts) {
-  size_t longest = 0;
-  for (const auto& prompt : prompts) {
-    longest = std::max(longest, prompt.size());
-  }
-  const auto rows = static_cast<int64_t>(prompts.size());
-  Batch batch{at::zeros({rows, static_cast<int64_t>(longest)}, at::kLong), {}};
-  batch.mask = at::zeros_like(batch.ids);
-  for (size_t b = 0; b < prompts.size(); ++b) {
-    const size_t begin = b * longest + longest - prompts[b].size();
-    std::copy(prompts[b].begin(), prompts[b].end(), batch.ids.data_ptr<int64_t>() + begin);
-    std::fill_n(batch.mask.data_ptr<int64_t>() + begin, prompts[b].size(), 1);
-  }
-  return batch;
-}
-
 // One conversation, ready to be answered.
 struct Prompt {
   std::vector<int64_t> ids;
@@ -90,6 +67,8 @@ struct Prompt {
 }  // namespace
 
 struct AnyToAny::Impl {
+  struct Task;
+
   models::ModelFolder folder;
   io::Json config;
   std::unique_ptr<text::Tokenizer> tokenizer;
@@ -98,10 +77,12 @@ struct AnyToAny::Impl {
   std::unique_ptr<AnyFormat> format;
   int64_t context = 0;  // 0: no limit
   std::map<ContentKey, CodedPart> known;
-  // The last single conversation: what the cache holds, token by token.
-  std::unique_ptr<nn::Cache> cache;
-  std::vector<int64_t> cached;
-
+  nn::EngineOptions plan;
+  std::unique_ptr<nn::Engine> engine;               // null after a failure
+  std::map<uint64_t, std::shared_ptr<Task>> tasks;  // by number
+  uint64_t next = 1;
+  mutable std::mutex mutex;
+  nn::EngineStats stats;  // under the mutex
   void open_codecs(const nn::LoadOptions& load);
   CodedPart encode(const Part& part) const;
   CodedMessage encode(const Message& message);
@@ -110,12 +91,49 @@ struct AnyToAny::Impl {
   void forget(std::vector<CodedMessage>& messages, int64_t room, Prompt& prompt) const;
   nn::SpanGrammar grammar(const ConverseOptions& options) const;
   int64_t least_reply(const ConverseOptions& options) const;
-  nn::GenerationOptions generation(const ConverseOptions& options,
-                                   const nn::SpanGrammar& spans,
-                                   const std::vector<Prompt>& prompts) const;
-  void generate(const std::vector<Prompt>& prompts,
-                const nn::GenerationOptions& options,
-                const nn::TokenCallback& on_token);
+  nn::GenerationOptions generation(const ConverseOptions& options) const;
+  void open_engine(const BatchOptions& batch);
+  void finish(Task& task, nn::Finish how);
+};
+
+struct AnyToAny::Impl::Task {
+  Task(ConverseRequest asked, Prompt ready, Impl& impl)
+      : request(std::move(asked)),
+        prompt(std::move(ready)),
+        spans(impl.grammar(request.options)),
+        parts({*impl.format, *impl.tokenizer, impl.codecs, request.events, begun},
+              request.row,
+              prompt.ids) {}
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  /// False when the reply is to end.
+  bool push(int64_t id) {
+    first = first.value_or(Clock::now());
+    return guarded([&] {
+      parts.accept(id);
+      return !request.events.go_on || request.events.go_on();
+    });
+  }
+
+  template <class Body>
+  bool guarded(const Body& body) {
+    try {
+      return body();
+    } catch (...) {
+      error = std::current_exception();
+      return false;
+    }
+  }
+
+  const Clock::time_point begun = Clock::now();
+  ConverseRequest request;
+  Prompt prompt;
+  nn::SpanGrammar spans;
+  ReplyParts parts;
+  std::exception_ptr error;
+  std::optional<Clock::time_point> first;  // token
+  uint64_t number = 0;                     // in the engine
 };
 
 void AnyToAny::Impl::open_codecs(const nn::LoadOptions& load) {
@@ -276,9 +294,7 @@ nn::SpanGrammar AnyToAny::Impl::grammar(const ConverseOptions& options) const {
   return spans;
 }
 
-nn::GenerationOptions AnyToAny::Impl::generation(const ConverseOptions& options,
-                                                 const nn::SpanGrammar& spans,
-                                                 const std::vector<Prompt>& prompts) const {
+nn::GenerationOptions AnyToAny::Impl::generation(const ConverseOptions& options) const {
   nn::GenerationOptions result;
   result.sampling = format->text_sampling();
   const bool chosen = options.temperature || options.top_p || options.top_k;
@@ -292,47 +308,56 @@ nn::GenerationOptions AnyToAny::Impl::generation(const ConverseOptions& options,
   result.end_ids = format->end_ids();
   result.pad_id = format->end_ids().back();
   result.seed = options.seed;
-  result.spans = &spans;
-  for (const Prompt& prompt : prompts) {
-    result.row_limits.push_back(prompt.limit);
-    result.row_streams.push_back(0);  // the same alone and in a batch
-  }
   const TokenSequence free = format->encode_unconditional();
   result.guidance_prompt.assign(free.ids.begin(), free.ids.end());
   return result;
 }
 
-void AnyToAny::Impl::generate(const std::vector<Prompt>& prompts,
-                              const nn::GenerationOptions& options,
-                              const nn::TokenCallback& on_token) {
-  std::vector<std::vector<int64_t>> ids;
-  for (const Prompt& prompt : prompts) {
-    ids.push_back(prompt.ids);
-  }
-  const Batch batch = pad_left(ids);
-  const Tensor device_ids = batch.ids.to(model->device());
-  if (prompts.size() > 1) {
-    nn::generate(*model, device_ids, batch.mask, options, on_token);
-    return;
-  }
-  // Taken out while it is in use: an error leaves no half-filled state behind.
-  std::unique_ptr<nn::Cache> kept = cache == nullptr ? model->make_cache() : std::move(cache);
-  const std::vector<int64_t>& prompt = prompts[0].ids;
-  const size_t most = std::min(cached.size(), prompt.size() - 1);
-  size_t common = 0;
-  while (common < most && cached[common] == prompt[common]) {
-    ++common;
-  }
-  kept->truncate(static_cast<int64_t>(common));
-  cached.clear();
-  const Tensor all =
-      nn::generate(*model, device_ids, batch.mask, options, on_token, kept.get()).flatten();
-  const int64_t* first = all.const_data_ptr<int64_t>();
-  cached.assign(first, first + kept->length());
-  cache = std::move(kept);
+// A guided reply holds two sequences, the second of the reply alone.
+void AnyToAny::Impl::open_engine(const BatchOptions& batch) {
+  const BatchOptions pairs{.sequences = 2 * batch.sequences, .cache_tokens = batch.cache_tokens};
+  const std::optional<nn::EngineOptions> planned =
+      plan_engine(*model, pairs, model->max_positions());
+  TESSERA_CHECK(planned.has_value(), Unsupported,
+                "{}: conversations over media need a model that runs over pages",
+                folder.path.string());
+  plan = *planned;
+  plan.sequences = batch.sequences;
+  const auto free = static_cast<int64_t>(format->encode_unconditional().ids.size());
+  const int64_t room = (plan.pages - 4) * nn::PagedCache::kTokens / 2 - free;
+  const int64_t most = model->max_positions();
+  context = most > 0 ? std::min(most, room) : room;
+  TESSERA_CHECK(context >= free + 2, InvalidArgument,
+                "a cache of {} tokens is too small for a conversation (--cache-tokens)",
+                plan.pages * nn::PagedCache::kTokens);
+  engine = std::make_unique<nn::Engine>(model, plan);
 }
 
-AnyToAny::AnyToAny(std::string_view model, const nn::LoadOptions& load)
+void AnyToAny::Impl::finish(Task& task, nn::Finish how) {
+  Reply& reply = task.parts.reply();
+  task.guarded([&] {
+    task.parts.finish();
+    return true;
+  });
+  reply.reason = how == nn::Finish::kEnd      ? "stop"
+                 : how != nn::Finish::kLength ? "interrupted"
+                                              : (task.prompt.by_context ? "context" : "length");
+  reply.prompt_tokens = static_cast<int64_t>(task.prompt.ids.size());
+  reply.forgotten = task.prompt.forgotten;
+  reply.prefill_seconds = seconds_since(task.begun, task.first.value_or(Clock::now()));
+  reply.decode_seconds = seconds_since(task.first.value_or(Clock::now()));
+  size_t coded = 0;
+  for (const Part& part : reply.message.parts) {
+    if (part.modality != Modality::kText && coded < task.parts.codes().size()) {
+      remember(content_key(part), task.parts.codes()[coded++]);
+    }
+  }
+  if (task.request.on_done) {
+    task.request.on_done(std::move(reply), task.error);
+  }
+}
+
+AnyToAny::AnyToAny(std::string_view model, const nn::LoadOptions& load, const BatchOptions& batch)
     : impl_(std::make_unique<Impl>()) {
   Impl& impl = *impl_;
   impl.folder = models::open_folder(model);
@@ -356,7 +381,7 @@ AnyToAny::AnyToAny(std::string_view model, const nn::LoadOptions& load)
   TESSERA_CHECK(impl.tokenizer->vocab_size() <= impl.model->vocab_size(), CorruptFile,
                 "{}: the tokenizer has {} ids, the model {}", impl.folder.path.string(),
                 impl.tokenizer->vocab_size(), impl.model->vocab_size());
-  impl.context = impl.model->max_positions();
+  impl.open_engine(batch);
 }
 
 AnyToAny::~AnyToAny() = default;
@@ -364,54 +389,100 @@ AnyToAny::~AnyToAny() = default;
 std::vector<Reply> AnyToAny::reply(std::span<const std::vector<Message>> conversations,
                                    const ConverseOptions& options,
                                    const ConverseEvents& events) {
-  const c10::InferenceMode inference;
-  const Clock::time_point start = Clock::now();
-  std::vector<Reply> replies;
-  if (conversations.empty()) {
-    return replies;
-  }
-  std::vector<Prompt> prompts;
-  std::vector<ReplyParts> rows;
-  const ReplyParts::Sources sources{*impl_->format, *impl_->tokenizer, impl_->codecs, events,
-                                    start};
-  for (size_t b = 0; b < conversations.size(); ++b) {
-    prompts.push_back(impl_->prepare(conversations[b], options));
-    const Prompt& prompt = prompts.back();
-    if (prompt.forgotten > 0 && events.on_forget) {
-      events.on_forget(b, prompt.forgotten);
+  std::vector<Reply> replies(conversations.size());
+  std::vector<uint64_t> numbers;
+  std::exception_ptr error;
+  try {
+    for (size_t row = 0; row < conversations.size(); ++row) {
+      numbers.push_back(submit({.conversation = conversations[row],
+                                .options = options,
+                                .events = events,
+                                .row = row,
+                                .on_done = [&, row](Reply reply, const std::exception_ptr& wrong) {
+                                  replies[row] = std::move(reply);
+                                  error = wrong ? wrong : error;
+                                }}));
     }
-    rows.emplace_back(sources, b, prompt.ids);
-  }
-  bool interrupted = false;
-  std::optional<Clock::time_point> first;
-  const nn::SpanGrammar spans = impl_->grammar(options);
-  impl_->generate(prompts, impl_->generation(options, spans, prompts),
-                  [&](int64_t row, int64_t id) {
-                    first = first.value_or(Clock::now());
-                    rows[static_cast<size_t>(row)].accept(id);
-                    interrupted = interrupted || (events.go_on && !events.go_on());
-                    return !interrupted;
-                  });
-  for (size_t b = 0; b < rows.size(); ++b) {
-    rows[b].finish();
-    Reply& reply = rows[b].reply();
-    const bool full = reply.new_tokens >= prompts[b].limit;
-    reply.reason = rows[b].ended() ? "stop"
-                   : !full         ? "interrupted"
-                                   : (prompts[b].by_context ? "context" : "length");
-    reply.prompt_tokens = static_cast<int64_t>(prompts[b].ids.size());
-    reply.forgotten = prompts[b].forgotten;
-    reply.prefill_seconds = seconds_since(start, first.value_or(Clock::now()));
-    reply.decode_seconds = seconds_since(first.value_or(Clock::now()));
-    size_t coded = 0;
-    for (const Part& part : reply.message.parts) {
-      if (part.modality != Modality::kText) {
-        impl_->remember(content_key(part), rows[b].codes()[coded++]);
-      }
+  } catch (...) {  // one of them is refused: none is run
+    for (const uint64_t number : numbers) {
+      cancel(number);
     }
-    replies.push_back(std::move(reply));
+    error = std::current_exception();
+  }
+  while (step()) {
+  }
+  if (error) {
+    std::rethrow_exception(error);
   }
   return replies;
+}
+
+uint64_t AnyToAny::submit(ConverseRequest request) {
+  const c10::InferenceMode inference;
+  Impl& impl = *impl_;
+  if (impl.engine == nullptr) {  // the last one failed
+    impl.engine = std::make_unique<nn::Engine>(impl.model, impl.plan);
+  }
+  Prompt prompt = impl.prepare(request.conversation, request.options);
+  if (prompt.forgotten > 0 && request.events.on_forget) {
+    request.events.on_forget(request.row, prompt.forgotten);
+  }
+  const auto task = std::make_shared<Impl::Task>(std::move(request), std::move(prompt), impl);
+  const uint64_t number = impl.next++;
+  const auto over = [&impl, task, number](nn::Finish how) {
+    impl.tasks.erase(number);
+    impl.finish(*task, how);
+  };
+  nn::GenerationOptions options = impl.generation(task->request.options);
+  options.max_new_tokens = task->prompt.limit;
+  options.spans = &task->spans;
+  task->number = impl.engine->submit(
+      {.prompt = task->prompt.ids,
+       .options = std::move(options),
+       .on_token = [task](int64_t id) { return task->push(id); },
+       .on_start = [task](int64_t cached) { task->parts.reply().cached_tokens = cached; },
+       .on_finish = over,
+       .on_error =
+           [task, over](const std::exception_ptr& error) {
+             task->error = error;
+             over(nn::Finish::kStopped);
+           }});
+  impl.tasks.emplace(number, task);
+  return number;
+}
+
+void AnyToAny::cancel(uint64_t number) {
+  const auto found = impl_->tasks.find(number);
+  if (found != impl_->tasks.end() && impl_->engine != nullptr) {
+    impl_->engine->cancel(found->second->number);
+  }
+}
+
+bool AnyToAny::step() {
+  Impl& impl = *impl_;
+  if (impl.engine == nullptr) {
+    return false;
+  }
+  try {
+    impl.engine->step();
+  } catch (...) {
+    impl.tasks.clear();
+    impl.engine.reset();
+    throw;
+  }
+  const nn::EngineStats stats = impl.engine->stats();
+  const std::lock_guard lock(impl.mutex);
+  impl.stats = stats;
+  return !impl.tasks.empty();
+}
+
+size_t AnyToAny::width() const {
+  return static_cast<size_t>(impl_->plan.sequences);
+}
+
+nn::EngineStats AnyToAny::stats() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->stats;
 }
 
 CodedPart AnyToAny::encode(const Part& part) const {

@@ -6,7 +6,9 @@
 #include "models/registry.h"
 #include "nn/generate.h"
 #include "pipelines/any_format.h"
+#include "pipelines/engine_plan.h"
 
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -52,10 +54,11 @@ struct Reply {
   std::string reason;  // "stop", "length" (token limit), "context", "interrupted"
   bool valid = true;   // every span whole; false only when the reply was cut
   int64_t prompt_tokens = 0;
+  int64_t cached_tokens = 0;  // of the prompt, found in the cache
   int64_t new_tokens = 0;
-  size_t forgotten = 0;             // oldest messages that no longer fitted
-  double prefill_seconds = 0;       // media to tokens included
-  double decode_seconds = 0;        // of the whole batch
+  size_t forgotten = 0;        // oldest messages that no longer fitted
+  double prefill_seconds = 0;  // media to tokens included
+  double decode_seconds = 0;
   double first_audio_seconds = -1;  // from the call to the first chunk; −1: none
 };
 
@@ -76,21 +79,47 @@ class Talker {
   }
 };
 
-/// A language model with the codecs of its media.
+/// A conversation on its way through AnyToAny.
+struct ConverseRequest {
+  std::vector<Message> conversation;
+  ConverseOptions options = {};
+  ConverseEvents events = {};
+  size_t row = 0;  // that events are told
+  /// Called once, when the reply is over. `error`: what an event threw, or what went wrong with
+  /// this conversation alone; then the reply does not count.
+  std::function<void(Reply reply, const std::exception_ptr& error)> on_done = {};
+};
+
+/// A language model with the codecs of its media. Conversations are stepped together by nn::Engine,
+/// which keeps what they have in common: a later turn runs what is new. One thread drives it.
 class AnyToAny : public Talker {
  public:
   /// Opens a folder in AnyGPT's format (any_format.h). Throws NotFound, CorruptFile, Unsupported.
-  AnyToAny(std::string_view model, const nn::LoadOptions& load);
+  AnyToAny(std::string_view model,
+           const nn::LoadOptions& load,
+           const BatchOptions& batch = {.sequences = 16});
   ~AnyToAny() override;
 
-  /// Answers conversations, each ending with a user's message, as one static batch. The reply of a
-  /// conversation does not depend on the others. A user's media are put before its text when there
-  /// is one text part. Throws InvalidArgument for an empty conversation or message, a modality `to`
-  /// that the model lacks, or a last message that alone exceeds the context. Not thread-safe.
+  /// Answers conversations, each ending with a user's message. The reply of a conversation does not
+  /// depend on the others. A user's media are put before its text when there is one text part.
+  /// Throws InvalidArgument for an empty conversation or message, a modality `to` that the model
+  /// lacks, or a last message that alone exceeds the context.
   std::vector<Reply> reply(std::span<const std::vector<Message>> conversations,
                            const ConverseOptions& options,
                            const ConverseEvents& events = {}) override;
   using Talker::reply;
+
+  /// Takes a conversation and returns its number. Throws as `reply` does.
+  uint64_t submit(ConverseRequest request);
+  /// Ends a reply at the next step as interrupted; unknown numbers are ignored.
+  void cancel(uint64_t number);
+  /// One token of all replies under way. False when there is nothing to do. When it throws, all
+  /// replies are over without an on_done, and new ones may come.
+  bool step();
+  /// Replies that are made at once.
+  size_t width() const;
+  /// As of the last step; from any thread.
+  nn::EngineStats stats() const;
 
   /// Media as the model's tokens: pictures are made square and resized, sound is mixed to mono and
   /// resampled. Media of earlier replies give the tokens that they were made of. Throws

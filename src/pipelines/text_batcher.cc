@@ -11,28 +11,14 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 
 namespace tessera::pipelines {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kCacheTokens = 16384;
-
 double seconds_between(Clock::time_point a, Clock::time_point b) {
   return std::chrono::duration<double>(b - a).count();
-}
-
-// Bytes that can be had without swapping; a huge number where the system does not say.
-int64_t free_memory() {
-  std::ifstream file("/proc/meminfo");
-  for (std::string name; file >> name;) {
-    if (int64_t kilobytes = 0; name == "MemAvailable:" && file >> kilobytes) {
-      return kilobytes << 10;
-    }
-  }
-  return INT64_MAX;
 }
 
 // A template that cannot be used takes nothing else from a model.
@@ -112,7 +98,7 @@ struct TextBatcher::Task {
 
 TextBatcher::TextBatcher(std::string_view model,
                          const nn::LoadOptions& load,
-                         const TextBatchOptions& options)
+                         const BatchOptions& options)
     : folder_(models::open_folder(model)),
       options_(options),
       tokenizer_(text::load_tokenizer(folder_.path)),
@@ -120,55 +106,29 @@ TextBatcher::TextBatcher(std::string_view model,
   model_ = std::dynamic_pointer_cast<nn::SequenceModel>(models::load_model(folder_, load));
   TESSERA_CHECK(model_ != nullptr, Unsupported, "{}: this model does not generate text",
                 folder_.path.string());
-  together_ = plan_cache();
-  if (together_) {
-    engine_ = std::make_unique<nn::Engine>(model_, engine_options_);
+  engine_options_ = plan_engine(*model_, options_, model_->max_positions());
+  // On a GPU without kernels for it requests run one by one, as `generate` does: that is quicker.
+  if (together() && !model_->device().is_cpu() &&
+      !model_->steps_without_host(*model_->make_paged_cache(1, model_->state_dtype()))) {
+    engine_options_.reset();
+  }
+  if (together()) {
+    engine_ = std::make_unique<nn::Engine>(model_, *engine_options_);
   }
 }
 
 TextBatcher::~TextBatcher() = default;
 
-// How much is kept is decided once; false when the model cannot run over pages.
-bool TextBatcher::plan_cache() {
-  constexpr int64_t kPage = nn::PagedCache::kTokens;
-  int64_t page_bytes = 0;
-  try {
-    const bool host = model_->device().is_cpu();
-    const auto page =
-        model_->make_paged_cache(1, host ? engine_options_.cache_dtype : model_->state_dtype());
-    if (!host && !model_->steps_without_host(*page)) {
-      log::debug("one request at a time: no kernels for this model on the GPU");
-      return false;
-    }
-    page_bytes = page->bytes();
-  } catch (const Unsupported& error) {
-    log::debug("one request at a time: {}", error.what());
-    return false;
-  }
-  int64_t tokens = options_.cache_tokens;
-  if (tokens == 0) {
-    const int64_t context = model_->max_positions();
-    const int64_t each = context > 0 ? std::min(context, kCacheTokens) : kCacheTokens;
-    tokens = std::min(kCacheTokens, (each + kPage) * options_.sequences);
-    tokens = std::min(tokens, free_memory() / 4 / page_bytes * kPage);
-  }
-  engine_options_.pages = std::max<int64_t>(2, (tokens + kPage - 1) / kPage);
-  engine_options_.sequences = options_.sequences;
-  log::debug("a cache of {} tokens, {:.1f} MB", engine_options_.pages * kPage,
-             static_cast<double>(engine_options_.pages * page_bytes) / 1e6);
-  return true;
-}
-
 size_t TextBatcher::width() const {
-  return together_ ? static_cast<size_t>(options_.sequences) : 1;
+  return together() ? static_cast<size_t>(options_.sequences) : 1;
 }
 
 int64_t TextBatcher::room() const {
   const int64_t context = model_->max_positions();
-  if (!together_) {
+  if (!together()) {
     return context;
   }
-  const int64_t cache = engine_options_.pages * nn::PagedCache::kTokens;
+  const int64_t cache = engine_options_->pages * nn::PagedCache::kTokens;
   return context > 0 ? std::min(context, cache) : cache;
 }
 
@@ -225,11 +185,11 @@ uint64_t TextBatcher::submit(TextRequest request) {
   auto task = std::make_shared<Task>(std::move(request), *tokenizer_);
   task->cut = cut;
   const uint64_t number = next_++;
-  if (!together_) {
+  if (!together()) {
     queue_.push_back(number);
   } else {
     if (engine_ == nullptr) {  // the last one failed
-      engine_ = std::make_unique<nn::Engine>(model_, engine_options_);
+      engine_ = std::make_unique<nn::Engine>(model_, *engine_options_);
     }
     task->number = engine_->submit(
         {.prompt = {task->request.prompt.begin(), task->request.prompt.end()},
@@ -334,7 +294,7 @@ void TextBatcher::run_alone(Task& task) {
   const at::Tensor input = at::tensor(ids, at::kLong).unsqueeze(0).to(model_->device());
   nn::generate(
       *model_, input, at::ones_like(input), task.request.options,
-      [&](int64_t, int64_t id) { return task.push(id); }, nullptr, &finishes);
+      [&](int64_t, int64_t id) { return task.push(id); }, &finishes);
   finish(task, finishes.front());
 }
 

@@ -4,8 +4,8 @@
 #pragma once
 
 #include "models/registry.h"
-#include "nn/engine.h"
 #include "pipelines/chat_format.h"
+#include "pipelines/engine_plan.h"
 
 #include <deque>
 #include <exception>
@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -43,13 +44,6 @@ struct TextRequest {
   std::function<void(const TextResult& result)> on_done = {};
 };
 
-struct TextBatchOptions {
-  int64_t sequences = 64;  // requests that are stepped together
-  /// Keys and values that are kept, in tokens of all requests. 0: what the requests may need, at
-  /// most 16384, and at most a quarter of the memory that is free.
-  int64_t cache_tokens = 0;
-};
-
 /// One thread submits, steps and cancels; what is const may be called from any.
 class TextBatcher {
  public:
@@ -57,7 +51,7 @@ class TextBatcher {
   /// generate text.
   TextBatcher(std::string_view model,
               const nn::LoadOptions& load,
-              const TextBatchOptions& options = {});
+              const BatchOptions& options = {});
   ~TextBatcher();
 
   /// Throws InvalidArgument for a prompt that is empty, holds ids outside the vocabulary or leaves
@@ -77,7 +71,7 @@ class TextBatcher {
   std::vector<float> embed(std::span<const int32_t> prompt);
 
   /// Whether requests are stepped together.
-  bool together() const { return together_; }
+  bool together() const { return engine_options_.has_value(); }
   /// Requests that run at once.
   size_t width() const;
   /// The longest sequence, prompt and answer; 0 = no limit.
@@ -95,18 +89,16 @@ class TextBatcher {
  private:
   struct Task;
 
-  bool plan_cache();
   void finish(Task& task, nn::Finish finish);
   void run_alone(Task& task);
   void update_stats();
 
   models::ModelFolder folder_;
-  TextBatchOptions options_;
+  BatchOptions options_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
   std::unique_ptr<ChatFormat> chat_;
   std::shared_ptr<nn::SequenceModel> model_;
-  nn::EngineOptions engine_options_;
-  bool together_ = false;
+  std::optional<nn::EngineOptions> engine_options_;  // none: one request at a time
   std::unique_ptr<nn::Engine> engine_;               // null when not together, or after a failure
   std::map<uint64_t, std::shared_ptr<Task>> tasks_;  // by number
   uint64_t next_ = 1;

@@ -35,12 +35,6 @@ class Engine {
  public:
   virtual ~Engine() = default;
   virtual const ModelCard& card() const = 0;
-  /// Generates, asking `go_on` after every token; false ends it with "interrupted". Errors leave as
-  /// exceptions.
-  virtual Outcome run(const GenerationRequest& request,
-                      GenerationListener& listener,
-                      const std::function<bool()>& go_on) = 0;
-
   /// What can be done of a request without the model and whatever its seed: template, tokens,
   /// grammar. Throws what is wrong with it. Null where there is nothing to do.
   virtual std::unique_ptr<PreparedRequest> prepare(const GenerationRequest&) const {
@@ -51,10 +45,7 @@ class Engine {
   virtual size_t width() const { return 1; }
   /// Begins a request and returns its number. `done` is called once, from here or from a later
   /// step(), unless this throws.
-  virtual uint64_t begin(EngineJob job) {
-    job.done(run(job.request, job.listener, job.go_on));
-    return 0;
-  }
+  virtual uint64_t begin(EngineJob job) = 0;
   /// Works on what has begun. When it throws, all of these are over without `done`.
   virtual void step() {}
   /// Ends a request that has begun at the next step.

@@ -37,10 +37,34 @@ auto translated(const Body& body) {
   }
 }
 
+std::optional<Error> error_of(const std::exception_ptr& wrong) {
+  if (wrong == nullptr) {
+    return std::nullopt;
+  }
+  try {
+    std::rethrow_exception(wrong);
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::exception& error) {
+    return Internal("{}", error.what());
+  }
+}
+
+CacheLoad load_of(const nn::EngineStats& stats) {
+  return {.usage = stats.cache_usage,
+          .queued = static_cast<size_t>(stats.waiting),
+          .prompt_tokens = stats.prompt_tokens + stats.cached_tokens,
+          .found_tokens = stats.cached_tokens,
+          .preemptions = stats.preemptions};
+}
+
 class AnyEngine : public Engine {
  public:
-  AnyEngine(const std::string& folder, const std::string& name, const nn::LoadOptions& load)
-      : model_(folder, load) {
+  AnyEngine(const std::string& folder,
+            const std::string& name,
+            const nn::LoadOptions& load,
+            const pipelines::BatchOptions& batch)
+      : model_(folder, load, batch) {
     card_.id = name_of(model_.folder(), name);
     card_.kind = "any-to-any";
     for (const Modality modality :
@@ -64,40 +88,45 @@ class AnyEngine : public Engine {
 
   const ModelCard& card() const override { return card_; }
 
-  Outcome run(const GenerationRequest& request,
-              GenerationListener& listener,
-              const std::function<bool()>& go_on) override {
-    const auto* chat = std::get_if<ChatTask>(&request.task);
+  size_t width() const override { return model_.width(); }
+
+  uint64_t begin(EngineJob job) override {
+    const auto* chat = std::get_if<ChatTask>(&job.request.task);
     TESSERA_CHECK(chat != nullptr, Unsupported, "this model answers conversations");
-    const Sampling& sampling = request.sampling;
-    const pipelines::ConverseOptions options{.to = chat->to,
-                                             .seed = sampling.seed,
-                                             .max_new_tokens = request.max_new_tokens,
-                                             .greedy = false,
-                                             .temperature = sampling.temperature,
-                                             .top_p = sampling.top_p,
-                                             .top_k = sampling.top_k,
-                                             .guidance = sampling.guidance};
-    pipelines::ConverseEvents events;
-    events.on_text = [&](size_t, std::string_view piece) { listener.on_text(piece); };
-    events.on_part = [&](size_t, const Part& part) { listener.on_part(part); };
-    if (request.stream_sound) {
-      events.on_audio = [&](size_t, Modality modality, const Audio& chunk) {
+    const Sampling& sampling = job.request.sampling;
+    pipelines::ConverseRequest request;
+    request.conversation = chat->messages;
+    request.options = {.to = chat->to,
+                       .seed = sampling.seed,
+                       .max_new_tokens = job.request.max_new_tokens,
+                       .greedy = false,
+                       .temperature = sampling.temperature,
+                       .top_p = sampling.top_p,
+                       .top_k = sampling.top_k,
+                       .guidance = sampling.guidance};
+    GenerationListener& listener = job.listener;
+    request.events.on_text = [&](size_t, std::string_view piece) { listener.on_text(piece); };
+    request.events.on_part = [&](size_t, const Part& part) { listener.on_part(part); };
+    if (job.request.stream_sound) {
+      request.events.on_audio = [&](size_t, Modality modality, const Audio& chunk) {
         listener.on_sound(modality, chunk);
       };
     }
-    events.go_on = go_on;
-    return translated([&] {
-      const pipelines::Reply reply = model_.reply(chat->messages, options, events);
-      return Outcome{.error = std::nullopt,
-                     .reason = reply.reason,
-                     .prompt_tokens = reply.prompt_tokens,
-                     .new_tokens = reply.new_tokens,
-                     .forgotten = reply.forgotten,
-                     .prefill_seconds = reply.prefill_seconds,
-                     .decode_seconds = reply.decode_seconds};
-    });
+    request.events.go_on = std::move(job.go_on);
+    request.on_done = [done = std::move(job.done)](const pipelines::Reply& reply,
+                                                   const std::exception_ptr& error) {
+      done(outcome_of(reply, error));
+    };
+    return translated([&] { return model_.submit(std::move(request)); });
   }
+
+  void step() override {
+    translated([&] { return model_.step(); });
+  }
+
+  void cancel(uint64_t number) override { model_.cancel(number); }
+
+  std::optional<CacheLoad> cache_load() const override { return load_of(model_.stats()); }
 
   std::vector<int32_t> tokenize(std::string_view text, bool add_special) const override {
     return model_.tokenizer().encode(text, add_special);
@@ -107,6 +136,19 @@ class AnyEngine : public Engine {
   }
 
  private:
+  static Outcome outcome_of(const pipelines::Reply& reply, const std::exception_ptr& error) {
+    Outcome outcome{.error = std::nullopt,
+                    .reason = reply.reason,
+                    .prompt_tokens = reply.prompt_tokens,
+                    .cached_tokens = reply.cached_tokens,
+                    .new_tokens = reply.new_tokens,
+                    .forgotten = reply.forgotten,
+                    .prefill_seconds = reply.prefill_seconds,
+                    .decode_seconds = reply.decode_seconds};
+    outcome.error = error_of(error);
+    return outcome;
+  }
+
   pipelines::AnyToAny model_;
   ModelCard card_;
 };
@@ -141,7 +183,7 @@ class TextEngine : public Engine {
   TextEngine(const std::string& folder,
              const std::string& name,
              const nn::LoadOptions& load,
-             const pipelines::TextBatchOptions& batch)
+             const pipelines::BatchOptions& batch)
       : model_(folder, load, batch),
         constraints_(model_.tokenizer(), model_.defaults(/*chat=*/true).end_ids) {
     card_.id = name_of(folder, name);
@@ -159,17 +201,6 @@ class TextEngine : public Engine {
   }
 
   const ModelCard& card() const override { return card_; }
-
-  Outcome run(const GenerationRequest& request,
-              GenerationListener& listener,
-              const std::function<bool()>& go_on) override {
-    std::optional<Outcome> outcome;
-    begin({request, nullptr, listener, go_on, [&](const Outcome& result) { outcome = result; }});
-    while (!outcome.has_value()) {
-      step();
-    }
-    return *outcome;
-  }
 
   size_t width() const override { return model_.width(); }
 
@@ -240,12 +271,7 @@ class TextEngine : public Engine {
     if (!model_.together()) {
       return std::nullopt;
     }
-    const nn::EngineStats stats = model_.stats();
-    return CacheLoad{.usage = stats.cache_usage,
-                     .queued = static_cast<size_t>(stats.waiting),
-                     .prompt_tokens = stats.prompt_tokens + stats.cached_tokens,
-                     .found_tokens = stats.cached_tokens,
-                     .preemptions = stats.preemptions};
+    return load_of(model_.stats());
   }
 
   std::vector<int32_t> tokenize(std::string_view text, bool add_special) const override {
@@ -389,15 +415,7 @@ class TextEngine : public Engine {
                     .forgotten = 0,
                     .prefill_seconds = result.prefill_seconds,
                     .decode_seconds = result.decode_seconds};
-    if (result.error) {
-      try {
-        std::rethrow_exception(result.error);
-      } catch (const Error& error) {
-        outcome.error = error;
-      } catch (const std::exception& error) {
-        outcome.error = Internal("{}", error.what());
-      }
-    }
+    outcome.error = error_of(result.error);
     return outcome;
   }
 
@@ -420,13 +438,12 @@ std::unique_ptr<Engine> open_engine(const std::string& model,
                                     const std::string& name,
                                     const nn::LoadOptions& load,
                                     const EngineLimits& limits) {
+  const pipelines::BatchOptions batch{.sequences = limits.requests,
+                                      .cache_tokens = limits.cache_tokens};
   if (io::fs::exists(models::open_folder(model).path / "any_to_any.json")) {
-    return std::make_unique<AnyEngine>(model, name, load);
+    return std::make_unique<AnyEngine>(model, name, load, batch);
   }
-  return std::make_unique<TextEngine>(
-      model, name, load,
-      pipelines::TextBatchOptions{.sequences = limits.requests,
-                                  .cache_tokens = limits.cache_tokens});
+  return std::make_unique<TextEngine>(model, name, load, batch);
 }
 
 }  // namespace tessera::serve

@@ -12,7 +12,7 @@ namespace tessera::serve {
 /// Of a text model.
 struct EngineLimits {
   int64_t requests = 64;     // that run together
-  int64_t cache_tokens = 0;  // whose keys and values are kept; 0: see pipelines::TextBatchOptions
+  int64_t cache_tokens = 0;  // whose keys and values are kept; 0: see pipelines::BatchOptions
 };
 
 /// Opens a folder: with any_to_any.json conversations over media (pipelines::AnyToAny), else a

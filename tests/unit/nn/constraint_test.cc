@@ -67,7 +67,7 @@ bool fits(const Ids& ids) {
 Ids run(SequenceModel& model, const GenerationOptions& options, std::vector<Finish>* finish) {
   const c10::InferenceMode inference;
   const Tensor out =
-      generate(model, at::tensor({4, 8}, at::kLong).unsqueeze(0), {}, options, {}, nullptr, finish);
+      generate(model, at::tensor({4, 8}, at::kLong).unsqueeze(0), {}, options, {}, finish);
   const int64_t* ids = out.const_data_ptr<int64_t>();
   return {ids + 2, ids + out.numel()};
 }

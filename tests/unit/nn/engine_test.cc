@@ -14,13 +14,6 @@
 namespace tessera::nn {
 namespace {
 
-Ids alone(SequenceModel& model, const Ids& prompt, const GenerationOptions& options) {
-  const c10::InferenceMode inference;
-  const Tensor out = generate(model, at::tensor(prompt, at::kLong).unsqueeze(0), {}, options);
-  const int64_t* ids = out.const_data_ptr<int64_t>();
-  return {ids + prompt.size(), ids + out.numel()};
-}
-
 struct Talk {
   EngineRequest request;
   Ids expected;
@@ -28,7 +21,7 @@ struct Talk {
   std::optional<Finish> finish = {};
 };
 
-// Requests of many kinds, with what `generate` makes of each alone.
+// Requests of many kinds, with what each is by the plain computation.
 std::vector<std::unique_ptr<Talk>> talks(SequenceModel& model,
                                          const SpanGrammar& spans,
                                          int count) {
@@ -46,7 +39,7 @@ std::vector<std::unique_ptr<Talk>> talks(SequenceModel& model,
     options.sampling.greedy = i % 4 == 1;
     options.max_new_tokens = static_cast<int64_t>(rng.below(60));
     talk->request = {.prompt = prompt, .options = options};
-    talk->expected = alone(model, prompt, options);
+    talk->expected = plainly(model, prompt, options);
     Talk* raw = talk.get();
     talk->request.on_token = [raw](int64_t id) {
       raw->got.push_back(id);
@@ -68,6 +61,15 @@ void expect_all(const std::vector<std::unique_ptr<Talk>>& list) {
     const bool ended = !list[i]->expected.empty() && list[i]->expected.back() == 1;
     EXPECT_EQ(*list[i]->finish, ended ? Finish::kEnd : Finish::kLength) << "request " << i;
   }
+}
+
+// Without guidance other ids come out: the tests below would see it if none were applied.
+TEST(Engine, GuidanceChangesTheSpan) {
+  const auto model = tiny_model();
+  const SpanGrammar guided = grammar();
+  const SpanGrammar plain = grammar(1.0, 1.0);
+  EXPECT_NE(plainly(*model, {4, 8, 15}, settings(&guided)),
+            plainly(*model, {4, 8, 15}, settings(&plain)));
 }
 
 TEST(Engine, RequestsAreAsAlone) {
@@ -94,7 +96,7 @@ TEST(Engine, RequestsAreAsAlone) {
 // Pages for two or three requests at a time: some are sent back and run again.
 TEST(Engine, AFullCacheChangesNothing) {
   const auto model = tiny_model();
-  const SpanGrammar spans = grammar(1.7);
+  const SpanGrammar spans = grammar(0.0);
   auto list = talks(*model, spans, 24);
   Engine engine(model, {.pages = 17, .batch_tokens = 64, .sequences = 16});
   for (const auto& talk : list) {

@@ -5,6 +5,8 @@
 #include "unit/models/bundled.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/InferenceMode.h>
 
 #include <memory>
 #include <vector>
@@ -28,8 +30,9 @@ inline std::shared_ptr<SequenceModel> tiny_model() {
                                          {"initializer_range", 0.4}}));
 }
 
-// Pictures of 5 codes, guided; sound of 2 levels and 1 to 4 frames, guided too when asked.
-inline SpanGrammar grammar(double sound_guidance = 1.0) {
+// Pictures of 5 codes, guided unless told otherwise; sound of 2 levels and 1 to 4 frames, guided
+// too when asked.
+inline SpanGrammar grammar(double sound_guidance = 1.0, double picture_guidance = 2.5) {
   SpanGrammar result;
   result.rules = {{.name = "image",
                    .start_id = 38,
@@ -39,7 +42,7 @@ inline SpanGrammar grammar(double sound_guidance = 1.0) {
                    .min_frames = 5,
                    .max_frames = 5,
                    .sampling = {.greedy = false, .temperature = 0.9, .top_k = 6},
-                   .guidance = 2.5,
+                   .guidance = picture_guidance,
                    .least = 2},
                   {.name = "music",
                    .start_id = 60,
@@ -66,6 +69,59 @@ inline GenerationOptions settings(const SpanGrammar* spans) {
   options.spans = spans;
   options.guidance_prompt = {4, 9, 2};
   return options;
+}
+
+// The last logits of a whole sequence without any cache.
+inline std::vector<float> logits_after(SequenceModel& model, const Ids& ids) {
+  const Step step{.ids = at::tensor(ids, at::kLong).unsqueeze(0), .positions = {}, .key_mask = {}};
+  const Tensor last = model.step(step, nullptr).select(1, -1).contiguous();
+  return {last.const_data_ptr<float>(), last.const_data_ptr<float>() + last.numel()};
+}
+
+// The same generation, told plainly: no cache, no batch, the unconditional sequence written out.
+inline Ids plainly(SequenceModel& model,
+                   const Ids& prompt,
+                   const GenerationOptions& options,
+                   uint64_t stream = 0) {
+  const c10::InferenceMode inference;
+  static const SpanGrammar kNone;
+  Rng rng(options.seed, stream);
+  SpanState state(options.spans == nullptr ? kNone : *options.spans, options.end_ids,
+                  options.max_new_tokens);
+  Ids all = prompt;
+  Ids output;
+  Ids span;  // markers included
+  while (static_cast<int64_t>(output.size()) < options.max_new_tokens) {
+    std::vector<float> logits = logits_after(model, all);
+    const bool inside = state.open() >= 0;
+    const SpanRule* rule =
+        inside ? &options.spans->rules[static_cast<size_t>(state.open())] : nullptr;
+    if (inside && rule->guidance != 1.0) {
+      Ids free = options.guidance_prompt;
+      free.insert(free.end(), span.begin(), span.end());
+      const std::vector<float> u = logits_after(model, free);
+      for (size_t i = 0; i < u.size(); ++i) {
+        logits[i] = u[i] + static_cast<float>(rule->guidance) * (logits[i] - u[i]);
+      }
+    }
+    state.constrain(logits);
+    const SamplingParams& sampling = inside ? rule->sampling : options.sampling;
+    const Ids codes = inside ? Ids(span.begin() + 1, span.end()) : Ids();
+    process_logits(logits, sampling, {.history = inside ? codes : all});
+    const int64_t id = pick(logits, sampling, rng);
+    state.accept(id);
+    if (state.open() >= 0) {
+      span.push_back(id);
+    } else {
+      span.clear();
+    }
+    all.push_back(id);
+    output.push_back(id);
+    if (id == 1) {
+      break;
+    }
+  }
+  return output;
 }
 
 }  // namespace tessera::nn

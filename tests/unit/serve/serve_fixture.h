@@ -248,13 +248,18 @@ class ScriptedEngine : public Engine {
     return nullptr;
   }
 
+  uint64_t begin(EngineJob job) override {
+    job.done(run(job.request, job.listener, job.go_on));
+    return 0;
+  }
+
   /// With log-probabilities each word is a token of -0.5, beside "other" of -1 and one that cannot
   /// come. Words of the answer: "make:image" makes a picture of 2 × 2, "make:speech" and
   /// "make:music" one second of sound, "open:thoughts" tells that the prompt opened them,
   /// "fail:input" and "fail:inside" throw, "flood" goes on for ever.
   Outcome run(const GenerationRequest& request,
               GenerationListener& listener,
-              const std::function<bool()>& go_on) override {
+              const std::function<bool()>& go_on) {
     ++control_->runs;
     {
       const std::lock_guard lock(control_->mutex);

@@ -113,4 +113,17 @@ inline pipelines::Completion alone(pipelines::TextCompleter& model,
   return model.complete(model.tokenizer().encode(prompt, false), options, {}, {});
 }
 
+/// One request alone.
+inline Outcome run(Engine& engine,
+                   const GenerationRequest& request,
+                   GenerationListener& listener,
+                   const std::function<bool()>& go_on) {
+  std::optional<Outcome> outcome;
+  engine.begin({request, nullptr, listener, go_on, [&](const Outcome& over) { outcome = over; }});
+  while (!outcome.has_value()) {
+    engine.step();
+  }
+  return *outcome;
+}
+
 }  // namespace tessera::serve

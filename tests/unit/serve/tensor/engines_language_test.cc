@@ -255,7 +255,7 @@ TEST(LanguageEngine, ACallThatMustBeMadeIsMade) {
     task.many_calls = false;
     EXPECT_TRUE(engine->prompt_text(task).ends_with("assistant: <tool_call>\n"));
     Heard heard;
-    const Outcome outcome = engine->run(request, heard, [] { return true; });
+    const Outcome outcome = run(*engine, request, heard, [] { return true; });
     EXPECT_EQ(outcome.reason, "stop");
     text::ToolCallReader reader(text::ToolSyntax::kHermes, {"add", "now"}, /*opened=*/true);
     const auto calls = reader.push(heard.text).calls;
@@ -319,11 +319,11 @@ TEST(LanguageEngine, MarksOfCallsAreShownWhereThereAreTools) {
   GenerationRequest request = talk_of("Hi", 2, 3);
   request.sampling.logit_bias = {{259, 100}};
   Heard hidden;
-  engine->run(request, hidden, [] { return true; });
+  run(*engine, request, hidden, [] { return true; });
   EXPECT_EQ(hidden.text, "");
   std::get<ChatTask>(request.task).tools = {tool("now", "{}")};
   Heard shown;
-  engine->run(request, shown, [] { return true; });
+  run(*engine, request, shown, [] { return true; });
   EXPECT_EQ(shown.text, "[TOOL_CALLS][TOOL_CALLS]");
 }
 
@@ -345,7 +345,7 @@ TEST(LanguageEngine, ThoughtsThatThePromptOpensAreTold) {
   EXPECT_TRUE(engine->card().thinks && engine->card().chat_template);
   const auto told = [&](const GenerationRequest& request) {
     Told heard;
-    const Outcome outcome = engine->run(request, heard, [] { return true; });
+    const Outcome outcome = run(*engine, request, heard, [] { return true; });
     EXPECT_FALSE(outcome.error.has_value());
     const std::string shown = engine->prompt_text(std::get<ChatTask>(request.task));
     const bool closed = request.constraint.kind != Constraint::Kind::kNone;

@@ -29,7 +29,7 @@ TEST(AnyEngine, ConversesInEveryModality) {
     Heard heard;
     GenerationRequest request = ask(modality);
     request.stream_sound = true;
-    const Outcome outcome = engine->run(request, heard, kGoOn);
+    const Outcome outcome = run(*engine, request, heard, kGoOn);
     EXPECT_GT(outcome.new_tokens, 0);
     EXPECT_GT(outcome.prompt_tokens, 5);
     const auto part = std::find_if(heard.parts.begin(), heard.parts.end(),
@@ -40,7 +40,7 @@ TEST(AnyEngine, ConversesInEveryModality) {
   Heard heard;
   GenerationRequest request = ask(Modality::kSpeech);
   request.stream_sound = true;
-  engine->run(request, heard, kGoOn);
+  run(*engine, request, heard, kGoOn);
   std::vector<float> whole;
   for (const Part& part : heard.parts) {
     if (const auto* audio = std::get_if<Audio>(&part.content)) {
@@ -59,13 +59,13 @@ TEST(AnyEngine, StopsBetweenTokensAndRefusesPrompts) {
   Heard heard;
   int asked = 0;
   const Outcome outcome =
-      engine->run(ask(Modality::kText, 100), heard, [&] { return ++asked < 3; });
+      run(*engine, ask(Modality::kText, 100), heard, [&] { return ++asked < 3; });
   EXPECT_EQ(outcome.reason, "interrupted");
   EXPECT_EQ(outcome.new_tokens, 3);
   GenerationRequest prompt;
   prompt.task = CompletionTask{.text = "x", .ids = {}};
-  EXPECT_THROW(engine->run(prompt, heard, kGoOn), Unsupported);
-  EXPECT_THROW(engine->run(ask(Modality::kSpeech, 2), heard, kGoOn), InvalidArgument);
+  EXPECT_THROW(run(*engine, prompt, heard, kGoOn), Unsupported);
+  EXPECT_THROW(run(*engine, ask(Modality::kSpeech, 2), heard, kGoOn), InvalidArgument);
 }
 
 TEST(TextEngine, ContinuesTextAndIds) {
@@ -91,13 +91,13 @@ TEST(TextEngine, ContinuesTextAndIds) {
   request.sampling.temperature = 1;
   request.sampling.seed = 9;
   Heard text;
-  const Outcome outcome = engine->run(request, text, kGoOn);
+  const Outcome outcome = run(*engine, request, text, kGoOn);
   EXPECT_EQ(outcome.prompt_tokens, 5);
   EXPECT_LE(outcome.new_tokens, 12);
 
   request.task = CompletionTask{.text = {}, .ids = engine->tokenize("Hello", true)};
   Heard ids;
-  engine->run(request, ids, kGoOn);
+  run(*engine, request, ids, kGoOn);
   EXPECT_EQ(ids.text, text.text);
 
   pipelines::TextCompleter same(folder.string(), {});
@@ -110,13 +110,13 @@ TEST(TextEngine, ContinuesTextAndIds) {
 
   int asked = 0;
   Heard cut;
-  const Outcome stopped = engine->run(request, cut, [&] { return ++asked < 2; });
+  const Outcome stopped = run(*engine, request, cut, [&] { return ++asked < 2; });
   EXPECT_EQ(stopped.reason, "interrupted");
   EXPECT_EQ(stopped.new_tokens, 2);
   request.task = CompletionTask{.text = {}, .ids = {5000}};
-  EXPECT_THROW(engine->run(request, cut, kGoOn), InvalidArgument);
+  EXPECT_THROW(run(*engine, request, cut, kGoOn), InvalidArgument);
   request.task = CompletionTask{.text = {}, .ids = std::vector<int32_t>(101, 5)};
-  EXPECT_THROW(engine->run(request, cut, kGoOn), InvalidArgument);
+  EXPECT_THROW(run(*engine, request, cut, kGoOn), InvalidArgument);
   EXPECT_EQ(engine->detokenize(engine->tokenize("héllo", false)), "héllo");
   EXPECT_THROW(engine->detokenize(std::vector<int32_t>{9999}), InvalidArgument);
 }
