@@ -109,7 +109,8 @@ struct BenchGenerateOptions : CommonOptions {
   int64_t prompt = 128;
   int64_t generate = 64;
   int64_t batch = 1;
-  std::string random;  // "1.1b": random weights of that shape instead of a folder
+  std::string random;    // "1.1b", "7b", "7b-w4": random weights of that shape instead of a folder
+  int64_t requests = 0;  // > 0: so many at once, as a server gets them
 };
 
 struct BenchLinearOptions : CommonOptions {

@@ -476,7 +476,7 @@ void add_bench(CLI::App& app, Options& o) {
   BenchGenerateOptions& options = o.bench_generate;
   add_model(generate, options.model, true);
   generate->add_option("--random", options.random,
-                       "random weights of a named shape instead of a model: 1.1b");
+                       "random weights of a named shape instead of a model: 1.1b, 7b, 7b-w4");
   generate->add_option("--prompt", options.prompt, "prompt tokens")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
@@ -486,11 +486,18 @@ void add_bench(CLI::App& app, Options& o) {
   generate->add_option("--batch", options.batch, "sequences at once")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  generate
+      ->add_option("--requests", options.requests,
+                   "so many requests at once, as a server gets them: tokens/s, waiting times")
+      ->check(CLI::PositiveNumber);
   generate->add_flag("--json", options.json, "JSON");
   add_tensor_options(generate, options);
   generate->footer(
       "Examples:\n  tessera bench generate models/llama --prompt 512 --gen 64 --json\n"
-      "  tessera bench generate --random 1.1b --dtype bf16");
+      "  tessera bench generate --random 1.1b --dtype bf16\n"
+      "  tessera bench generate --random 7b --dtype bf16 --device cuda --batch 16\n"
+      "  tessera bench generate --random 7b --dtype bf16 --device cuda --requests 64 --prompt 512 "
+      "--gen 128");
   generate->final_callback([&o] {
     TESSERA_CHECK(!o.bench_generate.model.empty() || !o.bench_generate.random.empty(),
                   InvalidArgument, "no model given; pass a folder, or --random 1.1b");

@@ -218,8 +218,17 @@ SelfAttention::Heads SelfAttention::project(const Tensor& x) const {
     return {split(q_proj_->forward(x), heads), split(k_proj_->forward(x), kv_heads),
             split(v_proj_->forward(x), kv_heads)};
   }
-  const Tensor all = split(qkv_proj_->forward(x), heads + 2 * kv_heads);
-  if (options_.layout == QkvLayout::kStacked) {
+  return this->split(qkv_proj_->forward(x));
+}
+
+// The output of one linear for q, k and v.
+SelfAttention::Heads SelfAttention::split(const Tensor& y) const {
+  const int64_t batch = y.size(0);
+  const int64_t tokens = y.size(1);
+  const int64_t heads = options_.heads;
+  const int64_t kv_heads = options_.kv_heads;
+  const Tensor all = y.view({batch, tokens, heads + 2 * kv_heads, options_.head_dim});
+  if (options_.layout != QkvLayout::kGrouped) {
     return {all.narrow(2, 0, heads), all.narrow(2, heads, kv_heads),
             all.narrow(2, heads + kv_heads, kv_heads)};
   }
@@ -261,6 +270,31 @@ Tensor SelfAttention::forward(const Tensor& x, const StepContext& context) const
                                                                 context.max_length, options_.scores)
                                                 : attend(q, k, v, mask, options_.scores);
   return tap(*this, o_proj_->forward(y));
+}
+
+Tensor SelfAttention::forward_gpu(const Tensor& x,
+                                  const StepContext& context,
+                                  const Tensor& residual) const {
+  Heads heads = joined_ ? split(ops::linear_gpu(x, *joined_)) : project(x);
+  if (q_norm_ != nullptr) {
+    heads.q = q_norm_->forward(heads.q);
+    heads.k = k_norm_->forward(heads.k);
+  }
+  if (options_.layout == QkvLayout::kGrouped) {  // the kernel takes heads that lie together
+    heads.k = heads.k.contiguous();
+    heads.v = heads.v.contiguous();
+  }
+  const Tensor y = ops::paged_rotary_attention(heads.q.squeeze(0), heads.k.squeeze(0),
+                                               heads.v.squeeze(0), context.rotary,
+                                               context.batch->device, context.pages->keys(layer_),
+                                               context.pages->values(layer_), options_.scores);
+  return o_proj_->forward(y.unsqueeze(0), {.residual = residual});
+}
+
+void SelfAttention::prepare_for_pages() {
+  if (!joined_ && q_proj_ != nullptr) {
+    joined_ = Linear::join({q_proj_, k_proj_, v_proj_});
+  }
 }
 
 GatedMLP::GatedMLP(const Weights& weights, const MlpOptions& options)
@@ -311,6 +345,30 @@ Tensor GatedMLP::forward(const Tensor& x) const {
   const Tensor product = activation_ == Activation::kSilu ? ops::silu_product(gate, up)
                                                           : activate(gate, activation_) * up;
   return tap(*this, down_proj_->forward(product));
+}
+
+Tensor GatedMLP::forward_gpu(const Tensor& x, const Tensor& residual) const {
+  Tensor product;
+  const bool whole = joined_.has_value() || gate_up_proj_ != nullptr;
+  if (whole && activation_ == Activation::kSilu) {
+    const ops::LinearEnd pair{.pair = true};
+    product = joined_ ? ops::linear_gpu(x, *joined_, pair) : gate_up_proj_->forward(x, pair);
+  } else {
+    const Tensor both = joined_                    ? ops::linear_gpu(x, *joined_)
+                        : gate_up_proj_ != nullptr ? gate_up_proj_->forward(x)
+                                                   : Tensor();
+    const Tensor gate = whole ? both.chunk(2, -1)[0] : gate_proj_->forward(x);
+    const Tensor up = whole ? both.chunk(2, -1)[1] : up_proj_->forward(x);
+    product = activation_ == Activation::kSilu ? ops::silu_product(gate, up)
+                                               : activate(gate, activation_) * up;
+  }
+  return down_proj_->forward(product, {.residual = residual});
+}
+
+void GatedMLP::prepare_for_pages() {
+  if (!joined_ && gate_proj_ != nullptr) {
+    joined_ = Linear::join({gate_proj_, up_proj_});
+  }
 }
 
 }  // namespace tessera::nn

@@ -8,6 +8,7 @@
 #include "nn/rope.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace tessera::nn {
@@ -20,6 +21,7 @@ struct StepContext {
   KVCache* cache = nullptr;        // null: no state, the whole sequence at once
   Tensor cu_seqlens = {};          // i32 [documents + 1]: see Step; B = 1, neither mask nor cache
   int64_t max_length = 0;          // of a document, with cu_seqlens
+  ops::RotaryTable rotary = {};    // in place of `rope`, for forward_gpu
   PagedCache* pages = nullptr;     // many sequences end to end: see Step; neither mask nor cache
   const ops::PagedBatch* batch = nullptr;
 };
@@ -88,6 +90,10 @@ class SelfAttention : public Module {
                 int64_t layer);
   /// [B, T, hidden] -> [B, T, hidden].
   Tensor forward(const Tensor& x, const StepContext& context) const;
+  /// A step over pages on a GPU; `residual` [B, T, hidden] is added when defined.
+  Tensor forward_gpu(const Tensor& x, const StepContext& context, const Tensor& residual) const;
+  /// See SequenceModel::prepare_for_pages.
+  void prepare_for_pages();
 
  private:
   struct Heads {
@@ -95,12 +101,14 @@ class SelfAttention : public Module {
   };
   void make_inputs(const Weights& weights);
   Heads project(const Tensor& x) const;
+  Heads split(const Tensor& all) const;
 
   AttentionOptions options_;
   const Rope& rope_;  // owned by the model
   int64_t layer_;
   std::shared_ptr<Linear> q_proj_, k_proj_, v_proj_, qkv_proj_, o_proj_;
   std::shared_ptr<RMSNorm> q_norm_, k_norm_;
+  std::optional<ops::GpuWeight> joined_;  // of q, k and v
 };
 
 enum class Activation { kSilu, kGelu, kGeluTanh, kRelu };
@@ -124,10 +132,15 @@ class GatedMLP : public Module {
  public:
   GatedMLP(const Weights& weights, const MlpOptions& options);
   Tensor forward(const Tensor& x) const;
+  /// The same on a GPU without gradients and taps; `residual` [B, T, hidden] is added when defined.
+  Tensor forward_gpu(const Tensor& x, const Tensor& residual) const;
+  /// See SequenceModel::prepare_for_pages.
+  void prepare_for_pages();
 
  private:
   Activation activation_;
   std::shared_ptr<Linear> gate_proj_, up_proj_, gate_up_proj_, down_proj_;
+  std::optional<ops::GpuWeight> joined_;  // of gate and up
 };
 
 }  // namespace tessera::nn

@@ -50,9 +50,25 @@ Tensor DecoderLayer::forward(const Tensor& x, const StepContext& context) const 
   return tap(*this, h + fed);
 }
 
+Tensor DecoderLayer::forward_gpu(const Tensor& x, const StepContext& context) const {
+  const bool post = attention_output_norm_ != nullptr;  // then nothing can be added before it
+  Tensor h = attention_->forward_gpu(input_norm_->forward(x), context, post ? Tensor() : x);
+  if (post) {
+    h = attention_output_norm_->forward(h).add_(x);
+  }
+  Tensor fed = mlp_->forward_gpu(mlp_norm_->forward(h), post ? Tensor() : h);
+  return post ? mlp_output_norm_->forward(fed).add_(h) : fed;
+}
+
+void DecoderLayer::prepare_for_pages() {
+  attention_->prepare_for_pages();
+  mlp_->prepare_for_pages();
+}
+
 DecoderBody::DecoderBody(const Weights& w, const DecoderOptions& o)
     : Module(w),
       rope_(o.rope, o.attention.head_dim, w.options().device),
+      scores_(o.attention.scores),
       window_(o.attention.scores.window),
       all_slide_(window_ > 0 &&
                  std::find(o.slides.begin(), o.slides.end(), false) == o.slides.end()),
@@ -79,6 +95,14 @@ StepContext DecoderBody::context(const Step& step, KVCache* cache, at::ScalarTyp
   const int64_t tokens = step.ids.size(1);
   const int64_t past = cache != nullptr ? cache->length() : 0;
   const at::Device device = step.ids.device();
+  if (step.pages != nullptr && step.batch.device.tables.defined() &&
+      ops::has_paged_rotary_attention(step.pages->keys(0), scores_)) {
+    StepContext context;
+    context.rotary = rope_.table();
+    context.pages = step.pages;
+    context.batch = &step.batch;
+    return context;
+  }
   const Tensor positions = step.positions.defined()
                                ? step.positions
                                : at::arange(past, past + tokens, step.ids.options()).unsqueeze(0);
@@ -113,7 +137,8 @@ Tensor DecoderBody::forward(const Step& step, KVCache* cache) const {
   }
   const StepContext context = this->context(step, cache, h.scalar_type());
   for (const auto& layer : layers_) {
-    h = layer->forward(h, context);
+    h = context.rotary.frequencies.defined() ? layer->forward_gpu(h, context)
+                                             : layer->forward(h, context);
   }
   if (cache != nullptr) {
     cache->advance(tokens);
@@ -124,6 +149,12 @@ Tensor DecoderBody::forward(const Step& step, KVCache* cache) const {
     h = h.narrow(1, tokens - 1, 1);
   }
   return tap(*this, norm_->forward(h));
+}
+
+void DecoderBody::prepare_for_pages() {
+  for (const auto& layer : layers_) {
+    layer->prepare_for_pages();
+  }
 }
 
 DecoderModel::DecoderModel(const Weights& w, const DecoderOptions& options)
@@ -143,11 +174,15 @@ DecoderModel::DecoderModel(const Weights& w, const DecoderOptions& options)
 }
 
 Tensor DecoderModel::step(const Step& step, Cache* cache) {
-  TESSERA_CHECK(step.ids.numel() == 0 || (step.ids.min().item<int64_t>() >= 0 &&
-                                          step.ids.max().item<int64_t>() < options_.vocab),
-                InvalidArgument, "input_ids must be in 0 … {}, got {} … {}", options_.vocab - 1,
-                step.ids.min().item<int64_t>(), step.ids.max().item<int64_t>());
-  Tensor logits = head_->forward(hidden(step, cache));
+  // Steps over pages come from an engine, which has checked the ids; a look would wait for a GPU.
+  TESSERA_CHECK(
+      step.ids.numel() == 0 || step.pages != nullptr ||
+          (step.ids.min().item<int64_t>() >= 0 && step.ids.max().item<int64_t>() < options_.vocab),
+      InvalidArgument, "input_ids must be in 0 … {}, got {} … {}", options_.vocab - 1,
+      step.ids.min().item<int64_t>(), step.ids.max().item<int64_t>());
+  const Tensor states = hidden(step, cache);
+  Tensor logits = step.pages != nullptr && states.is_cuda() ? head_->forward(states, {.wide = true})
+                                                            : head_->forward(states);
   if (options_.logit_cap > 0) {
     logits = at::tanh(logits / options_.logit_cap) * options_.logit_cap;
   }
@@ -170,6 +205,20 @@ std::unique_ptr<PagedCache> DecoderModel::make_paged_cache(int64_t pages,
                                                         .pages = pages,
                                                         .dtype = dtype,
                                                         .device = device()});
+}
+
+at::ScalarType DecoderModel::state_dtype() const {
+  return device().is_cpu() ? at::kFloat : body_->embedding().weight().scalar_type();
+}
+
+bool DecoderModel::steps_without_host(PagedCache& cache) const {
+  return ops::has_paged_rotary_attention(cache.keys(0), options_.attention.scores);
+}
+
+void DecoderModel::prepare_for_pages() {
+  if (!device().is_cpu()) {
+    body_->prepare_for_pages();
+  }
 }
 
 std::unique_ptr<Cache> DecoderModel::make_cache() const {

@@ -51,6 +51,10 @@ class DecoderLayer : public Module {
                int64_t index);
   /// [B, T, hidden] -> [B, T, hidden].
   Tensor forward(const Tensor& x, const StepContext& context) const;
+  /// A step over pages on a GPU.
+  Tensor forward_gpu(const Tensor& x, const StepContext& context) const;
+  /// See SequenceModel::prepare_for_pages.
+  void prepare_for_pages();
 
  private:
   std::shared_ptr<RMSNorm> input_norm_, attention_output_norm_, mlp_norm_, mlp_output_norm_;
@@ -65,11 +69,14 @@ class DecoderBody : public Module {
   /// States after the last norm [B, T or 1, hidden].
   Tensor forward(const Step& step, KVCache* cache) const;
   const Embedding& embedding() const { return *embedding_; }
+  /// See SequenceModel::prepare_for_pages.
+  void prepare_for_pages();
 
  private:
   StepContext context(const Step& step, KVCache* cache, at::ScalarType dtype) const;
 
   Rope rope_;
+  ops::ScoreOptions scores_;
   int64_t window_;
   bool all_slide_;
   double embedding_scale_;
@@ -88,6 +95,9 @@ class DecoderModel : public SequenceModel {
   const Tensor& head() const override { return head_->weight(); }
   std::unique_ptr<Cache> make_cache() const override;
   std::unique_ptr<PagedCache> make_paged_cache(int64_t pages, at::ScalarType dtype) const override;
+  at::ScalarType state_dtype() const override;
+  bool steps_without_host(PagedCache& cache) const override;
+  void prepare_for_pages() override;
   int64_t vocab_size() const override { return options_.vocab; }
   int64_t max_positions() const override { return options_.max_positions; }
   int64_t restart_length() const override { return options_.restart_length; }

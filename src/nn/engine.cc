@@ -44,8 +44,15 @@ struct Engine::Row {
 struct Engine::Piece {
   Row* row;
   PagedSequence* sequence;
-  std::vector<int64_t> ids;  // all of the sequence, up to the last one of the piece
-  bool wanted;               // whether its last token's logits are
+  std::span<const int64_t> ids;   // all of the sequence, up to the last one of the piece
+  bool wanted;                    // whether its last token's logits are
+  std::vector<int64_t> own = {};  // `ids`, where nobody else holds them
+};
+
+// Of the wanted pieces, in their order.
+struct Engine::Scores {
+  Tensor logits;  // fp32 [wanted, vocab]; undefined when every row takes the best
+  Tensor best;    // i64 [wanted]; undefined when logits are there
 };
 
 namespace {
@@ -64,11 +71,22 @@ bool has_guidance(const GenerationOptions& options) {
 
 Engine::Engine(std::shared_ptr<SequenceModel> model, const EngineOptions& options)
     : model_(std::move(model)), options_(options) {
-  TESSERA_CHECK(options.batch_tokens > 0 && options.sequences > 0, InvalidArgument,
-                "engine: {} tokens a step and {} sequences", options.batch_tokens,
+  const bool host = model_->device().is_cpu();
+  if (options_.batch_tokens == 0) {
+    options_.batch_tokens = host ? 512 : 16384;
+  }
+  if (options_.mixed_tokens == 0) {
+    options_.mixed_tokens = host ? options_.batch_tokens : 768;
+  }
+  TESSERA_CHECK(options_.batch_tokens > 0 && options.sequences > 0, InvalidArgument,
+                "engine: {} tokens a step and {} sequences", options_.batch_tokens,
                 options.sequences);
   const int64_t pages = options.pages > 0 ? options.pages : pages_for(options.cache_tokens);
-  cache_ = model_->make_paged_cache(pages, options.cache_dtype);
+  cache_ = model_->make_paged_cache(pages, host ? options.cache_dtype : model_->state_dtype());
+  if (!host && model_->steps_without_host(*cache_)) {
+    model_->prepare_for_pages();  // before the stepper, which waits for what is under way
+    stepper_ = GpuStepper::make(*model_, *cache_);
+  }
 }
 
 Engine::~Engine() = default;
@@ -187,16 +205,22 @@ bool Engine::plan(Row& row, int64_t budget, std::vector<Piece>& pieces) {
   if (!reserve(row, until, static_cast<int64_t>(guidance.size()))) {
     return false;
   }
-  pieces.push_back({&row, &row.pages, {history.begin(), history.begin() + until}, complete});
+  pieces.push_back(
+      {&row, &row.pages, std::span(history).first(static_cast<size_t>(until)), complete});
   if (!guidance.empty()) {
-    pieces.push_back({&row, &row.guidance, std::move(guidance), true});
+    pieces.push_back({&row, &row.guidance, {}, true, std::move(guidance)});
+    pieces.back().ids = pieces.back().own;  // a vector that moves keeps its memory
   }
   return true;
 }
 
 std::vector<Engine::Piece> Engine::schedule() {
   std::vector<Piece> pieces;
-  int64_t budget = options_.batch_tokens;
+  const bool mixed = std::any_of(rows_.begin(), rows_.end(), [](const auto& row) {
+    return row->pages.length + 1 == std::ssize(row->sampler.history());
+  });
+  int64_t budget =
+      mixed ? std::min(options_.batch_tokens, options_.mixed_tokens) : options_.batch_tokens;
   bool preempted = false;
   const auto spend = [&](size_t from) {
     for (size_t i = from; i < pieces.size(); ++i) {
@@ -239,7 +263,30 @@ std::vector<Engine::Piece> Engine::schedule() {
   return pieces;
 }
 
-Tensor Engine::forward(const std::vector<Piece>& pieces) {
+Engine::Scores Engine::forward(const std::vector<Piece>& pieces) {
+  Scores scores = stepper_ != nullptr ? forward_gpu(pieces) : Scores{forward_host(pieces), {}};
+  int64_t tokens = 0;
+  for (const Piece& piece : pieces) {
+    tokens += std::ssize(piece.ids) - piece.sequence->length - (piece.wanted ? 1 : 0);
+    cache_->commit(*piece.sequence, piece.ids, std::ssize(piece.ids));
+  }
+  const std::lock_guard lock(mutex_);
+  stats_.prompt_tokens += tokens;
+  return scores;
+}
+
+Engine::Scores Engine::forward_gpu(const std::vector<Piece>& pieces) {
+  std::vector<GpuStepper::Piece> steps;
+  bool best = true;
+  for (const Piece& piece : pieces) {
+    steps.push_back({piece.ids, piece.sequence->length, piece.sequence->pages, piece.wanted});
+    best = best && (!piece.wanted || piece.row->sampler.takes_best());
+  }
+  const GpuStepper::Result result = stepper_->run(steps, /*logits=*/!best);
+  return {result.logits, best ? result.best : Tensor()};
+}
+
+Tensor Engine::forward_host(const std::vector<Piece>& pieces) {
   std::vector<int64_t> ids, positions, wanted;
   std::vector<int32_t> lengths, first{0};
   size_t most_pages = 1;
@@ -270,16 +317,11 @@ Tensor Engine::forward(const std::vector<Piece>& pieces) {
                             .lengths = at::tensor(lengths, at::kInt),
                             .first_query = at::tensor(first, at::kInt)},
                   .rows = at::tensor(wanted, at::kLong).to(device)};
-  const Tensor logits = model_->step(step, nullptr).squeeze(0).to(at::kFloat).cpu().contiguous();
-  for (const Piece& piece : pieces) {
-    cache_->commit(*piece.sequence, piece.ids, static_cast<int64_t>(piece.ids.size()));
-  }
-  const std::lock_guard lock(mutex_);
-  stats_.prompt_tokens += static_cast<int64_t>(ids.size() - wanted.size());
-  return logits;
+  return model_->step(step, nullptr).squeeze(0).to(at::kFloat).cpu().contiguous();
 }
 
-void Engine::sample(const std::vector<Piece>& pieces, const Tensor& logits) {
+void Engine::sample(const std::vector<Piece>& pieces, const Scores& scores) {
+  const Tensor& logits = scores.logits;
   // Rows of logits of each row's sequence and, behind it, of its guidance.
   struct Ready {
     Row* row;
@@ -301,8 +343,15 @@ void Engine::sample(const std::vector<Piece>& pieces, const Tensor& logits) {
     }
     ++next;
   }
-  const auto vocabulary = static_cast<size_t>(logits.size(1));
-  at::parallel_for(0, static_cast<int64_t>(ready.size()), 1, [&](int64_t begin, int64_t end) {
+  if (scores.best.defined()) {
+    for (Ready& item : ready) {
+      item.id = scores.best.const_data_ptr<int64_t>()[item.main];
+      item.row->sampler.take_best(item.id);
+    }
+  }
+  const auto vocabulary = logits.defined() ? static_cast<size_t>(logits.size(1)) : 0;
+  const auto draws = logits.defined() ? std::ssize(ready) : 0;
+  at::parallel_for(0, draws, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       Ready& item = ready[static_cast<size_t>(i)];
       float* data = logits.mutable_data_ptr<float>();
@@ -347,10 +396,7 @@ bool Engine::step() {
   take_inbox();
   const std::vector<Piece> pieces = schedule();
   if (!pieces.empty()) {
-    const Tensor logits = forward(pieces);
-    if (logits.size(0) > 0) {
-      sample(pieces, logits);
-    }
+    sample(pieces, forward(pieces));
     std::erase_if(rows_, [](const auto& row) { return row->over; });
   }
   const std::lock_guard lock(mutex_);

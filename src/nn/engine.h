@@ -5,6 +5,7 @@
 #pragma once
 
 #include "nn/generate.h"
+#include "nn/gpu_stepper.h"
 #include "nn/sequence_model.h"
 
 #include <cstdint>
@@ -34,9 +35,13 @@ struct EngineRequest {
 struct EngineOptions {
   int64_t pages = 0;  // of the cache; 0: as many as `cache_tokens` need
   int64_t cache_tokens = 16384;
-  int64_t batch_tokens = 512;  // most tokens of one step, prefill included
-  int64_t sequences = 128;     // most requests that are stepped together
-  at::ScalarType cache_dtype = at::kFloat;
+  /// Most tokens of one step, prefill included; 0: 512 on the CPU, 16384 on a GPU.
+  int64_t batch_tokens = 0;
+  /// The same while some requests are past their prompts, so that none of them waits long for
+  /// others' prompts; 0: as batch_tokens on the CPU, 768 on a GPU.
+  int64_t mixed_tokens = 0;
+  int64_t sequences = 128;                  // most requests that are stepped together
+  at::ScalarType cache_dtype = at::kFloat;  // on the CPU; on a GPU that of the model's states
 };
 
 /// What has happened so far.
@@ -83,13 +88,17 @@ class Engine {
   bool reserve(Row& row, int64_t length, int64_t guidance_length);
   bool plan(Row& row, int64_t budget, std::vector<Piece>& pieces);
   std::vector<Piece> schedule();
-  Tensor forward(const std::vector<Piece>& pieces);
-  void sample(const std::vector<Piece>& pieces, const Tensor& logits);
+  struct Scores;
+  Scores forward(const std::vector<Piece>& pieces);
+  Scores forward_gpu(const std::vector<Piece>& pieces);
+  Tensor forward_host(const std::vector<Piece>& pieces);
+  void sample(const std::vector<Piece>& pieces, const Scores& scores);
   void settle(Row& row, int64_t id);
 
   std::shared_ptr<SequenceModel> model_;
   EngineOptions options_;
   std::unique_ptr<PagedCache> cache_;
+  std::unique_ptr<GpuStepper> stepper_;      // null: steps need the host
   std::vector<std::unique_ptr<Row>> rows_;   // running, oldest first
   std::vector<std::unique_ptr<Row>> queue_;  // waiting, next first
 

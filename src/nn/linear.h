@@ -4,6 +4,7 @@
 #pragma once
 
 #include "nn/module.h"
+#include "ops/linear_gpu.h"
 #include "ops/linear_packed.h"
 
 namespace tessera::nn {
@@ -25,6 +26,14 @@ class Linear : public Module {
 
   /// [..., in] -> [..., out]. On the CPU activations are fp32 whatever the weight's dtype.
   Tensor forward(const Tensor& x) const;
+  /// On a GPU, without gradients and taps: the product and what follows it in one kernel.
+  Tensor forward(const Tensor& x, const ops::LinearEnd& end) const;
+
+  /// The weight as a GPU's kernels read it; for parameters on a GPU alone.
+  ops::GpuWeight gpu_weight() const;
+  /// One weight of several with the same inputs, of which theirs become views; nothing where their
+  /// storage differs. For parameters on a GPU without gradients.
+  static std::optional<ops::GpuWeight> join(const std::vector<std::shared_ptr<Linear>>& parts);
 
   /// [out, in] in the storage dtype; rows of blocks are u8 [out, row bytes]; undefined when packed.
   const Tensor& weight() const { return weight_; }
@@ -32,12 +41,14 @@ class Linear : public Module {
  private:
   void take_weight(const Weights& weights, int64_t in, int64_t out, const Init& init);
   Tensor product(const Tensor& x) const;
+  bool draw_packed(const Weights& weights, int64_t in, int64_t out);
 
   Tensor weight_;
   std::optional<io::BlockFormat> blocks_;
   std::optional<ops::PackedWeight> packed_;
-  Tensor scale_;  // [out] fp32 for int8, else undefined
-  Tensor bias_;   // [out] or undefined
+  std::optional<ops::GpuWeight> packed_gpu_;  // without bias
+  Tensor scale_;                              // [out] fp32 for int8, else undefined
+  Tensor bias_;                               // [out] or undefined
 };
 
 /// Token or position table. Lookup gives fp32 on the CPU.

@@ -39,9 +39,13 @@ PagedCache::PagedCache(const PagedCacheOptions& options) : options_(options) {
                 options.layers, options.kv_heads, options.head_dim, options.pages);
   const auto type = at::TensorOptions().dtype(options.dtype).device(options.device);
   for (int64_t layer = 0; layer < options.layers; ++layer) {
-    keys_.push_back(zero_pool({options.pages, options.kv_heads, options.head_dim, kTokens}, type));
-    values_.push_back(
-        zero_pool({options.pages, options.kv_heads, kTokens, options.head_dim}, type));
+    const auto pool = [&](bool values) {
+      return zero_pool(ops::pool_shape(options.pages, options.kv_heads, options.head_dim, values,
+                                       options.device.type()),
+                       type);
+    };
+    keys_.push_back(pool(false));
+    values_.push_back(pool(true));
   }
   table_.resize(static_cast<size_t>(options.pages));
   for (auto page = static_cast<int32_t>(options.pages); page-- > 0;) {

@@ -42,6 +42,7 @@ class PagedCache {
   int64_t pages() const { return options_.pages; }
   /// Pages that a sequence could get now, remembered ones that nobody uses included.
   int64_t available() const { return static_cast<int64_t>(free_.size() + idle_.size()); }
+  at::Device device() const { return options_.device; }
   /// Bytes of all pools.
   int64_t bytes() const;
   Tensor& keys(int64_t layer) { return keys_[static_cast<size_t>(layer)]; }

@@ -5,6 +5,7 @@
 
 #include "io/json.h"
 #include "nn/module.h"
+#include "ops/paged_attention.h"
 
 #include <string>
 #include <utility>
@@ -46,6 +47,8 @@ class Rope {
   /// cos and sin for positions i64 [B, T]: each [B, 1, T, rotated] in `dtype` (angles in fp32).
   /// Dynamic and longrope frequencies depend on the largest position of the whole batch.
   std::pair<Tensor, Tensor> tables(const Tensor& positions, at::ScalarType dtype) const;
+  /// What a GPU's kernel makes the same of, for a rotation that does not depend on the length.
+  ops::RotaryTable table() const { return {inverse_frequencies_, config_.attention_factor}; }
   /// x [B, H, T, head_dim] with its first `rotated` dimensions rotated.
   Tensor apply(const Tensor& x, const std::pair<Tensor, Tensor>& tables) const;
 

@@ -161,6 +161,15 @@ void RowSampler::take(int64_t id) {
   }
 }
 
+bool RowSampler::takes_best() const {
+  const SamplingParams& sampling = options_->sampling;
+  return sampling.greedy && !spans_.has_value() && constraint_ == nullptr &&
+         !options_->on_logprobs && sampling.logit_bias.empty() &&
+         sampling.repetition_penalty == 1.0 && sampling.frequency_penalty == 0.0 &&
+         sampling.presence_penalty == 0.0 && sampling.no_repeat_ngram == 0 &&
+         sampling.min_new_tokens == 0;
+}
+
 int64_t RowSampler::choose(std::span<float> scores, std::span<const float> unconditional) {
   const Choices choices = process(scores, unconditional);
   const int64_t id = choices.first + pick(choices.scores, *choices.sampling, rng_);

@@ -26,6 +26,10 @@ class RowSampler {
   /// The same when `draft` was drawn from the distribution `proposal` [ids from 0]: the draft or
   /// another id, distributed as choose's result (arXiv 2211.17192). Not inside spans.
   int64_t choose(std::span<float> scores, int64_t draft, std::span<const float> proposal);
+  /// Whether `choose` would take the most likely id of the logits as they are, whatever they are.
+  bool takes_best() const;
+  /// Takes the most likely id, which somebody else has found, where takes_best().
+  void take_best(int64_t id) { take(id); }
   /// Of the last id; only with GenerationOptions::on_logprobs.
   const TokenLogprobs& logprobs() const { return logprobs_; }
   /// Whether the last id ends the row (an end id, or the constraint is through), or its limit is

@@ -56,6 +56,14 @@ class SequenceModel : public Model {
     throw Unsupported("this model cannot run many sequences over pages ({} of {})", pages,
                       c10::toString(dtype));
   }
+  /// Type of the states between layers: fp32 on the CPU, else that of the embeddings.
+  virtual at::ScalarType state_dtype() const { return at::kFloat; }
+  /// Whether a step with Step::batch.device alone, and nothing of the batch on the host, runs over
+  /// these pages without waiting for the device.
+  virtual bool steps_without_host(PagedCache&) const { return false; }
+  /// Arranges the weights for many steps over pages: on a GPU those with the same inputs become
+  /// one. The parameters keep their names and values.
+  virtual void prepare_for_pages() {}
   virtual int64_t vocab_size() const = 0;
   /// Longest sequence that it was made for; 0 = no limit.
   virtual int64_t max_positions() const = 0;

@@ -60,6 +60,22 @@ Tensor unpaired(const Tensor& stored, int64_t rows) {
 
 }  // namespace
 
+namespace {
+
+Tensor drawn(const Tensor& value, const Init& init, const std::optional<at::Generator>& generator) {
+  switch (init.kind) {
+    case Init::Kind::kNormal:
+      return value.normal_(0.0, init.value, generator);
+    case Init::Kind::kUniform:
+      return value.uniform_(-init.value, init.value, generator);
+    case Init::Kind::kConstant:
+      break;
+  }
+  return value.fill_(init.value);
+}
+
+}  // namespace
+
 struct Weights::Store {
   std::optional<io::Checkpoint> checkpoint;
   uint64_t seed = 0;
@@ -214,22 +230,15 @@ Tensor Weights::fetch(std::string_view name,
   const LoadOptions& options = store_->options;
   const std::string full_name = full(name);
   Tensor value;
+  if (is_scratch() && options.draw_on_device) {
+    const auto type = at::TensorOptions().dtype(options.dtype.value_or(at::kFloat));
+    return drawn(at::empty(shape, type.device(options.device)), init, std::nullopt);
+  }
   if (is_scratch()) {
-    value = at::empty(shape, at::kFloat);
     // A stream of its own for each name: adding a parameter does not change the others.
     at::Generator generator =
         at::make_generator<at::CPUGeneratorImpl>(mix64(store_->seed ^ hash_name(full_name)));
-    switch (init.kind) {
-      case Init::Kind::kNormal:
-        value.normal_(0.0, init.value, generator);
-        break;
-      case Init::Kind::kUniform:
-        value.uniform_(-init.value, init.value, generator);
-        break;
-      case Init::Kind::kConstant:
-        value.fill_(init.value);
-        break;
-    }
+    value = drawn(at::empty(shape, at::kFloat), init, generator);
   } else {
     const io::TensorEntry* entry = checked_entry(name, shape);
     if (entry == nullptr) {
@@ -324,7 +333,7 @@ void Weights::set_quantization(io::Quantization quantization) const {
 }
 
 io::LayerQuantization Weights::quantization() const {
-  return is_scratch() ? io::LayerQuantization{} : store_->quantization.layer(path_);
+  return store_->quantization.layer(path_);
 }
 
 bool Weights::is_int8_channel(std::string_view name) const {

@@ -28,6 +28,9 @@ struct LoadOptions {
   /// are converted, and quantised weights dequantised.
   std::optional<at::ScalarType> dtype;
   at::Device device = at::kCPU;
+  /// From scratch: parameters are drawn in place from libtorch's own generator, not from the seed.
+  /// Quick, for measurements alone.
+  bool draw_on_device = false;
 };
 
 /// How a parameter starts when nothing is loaded.

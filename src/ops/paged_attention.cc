@@ -8,7 +8,6 @@
 #include "ops/cpu/dispatch.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/TensorIndexing.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
@@ -78,15 +77,19 @@ Layout read_layout(const PagedBatch& batch, int64_t tokens, int64_t pages) {
 
 void check_pools(const at::Tensor& keys, const at::Tensor& values, int64_t kv_heads, int64_t dim) {
   const at::ScalarType type = keys.scalar_type();
+  const at::DeviceType device = keys.device().type();
   TESSERA_CHECK(
-      keys.sizes() == at::IntArrayRef({keys.size(0), kv_heads, dim, kPageTokens}) &&
-          values.sizes() == at::IntArrayRef({keys.size(0), kv_heads, kPageTokens, dim}) &&
+      keys.sizes() == pool_shape(keys.size(0), kv_heads, dim, false, device) &&
+          values.sizes() == pool_shape(keys.size(0), kv_heads, dim, true, device) &&
           keys.is_contiguous() && values.is_contiguous() && values.scalar_type() == type &&
-          (type == at::kFloat || type == at::kBFloat16),
+          (type == at::kFloat || type == at::kBFloat16 || !keys.is_cpu()),
       InvalidArgument,
-      "paged attention: pools must be [pages, {0}, {1}, {2}] and [pages, {0}, {2}, {1}] in "
-      "fp32 or bf16",
-      kv_heads, dim, kPageTokens);
+      "paged attention: pools of {} heads {} wide must be as pool_shape says, fp32 or bf16",
+      kv_heads, dim);
+}
+
+int64_t pool_heads(const at::Tensor& pool) {
+  return pool.size(pool.is_cpu() ? 1 : 2);
 }
 
 // Page · kPageTokens + place of every token of the step.
@@ -126,6 +129,15 @@ void append(const at::Tensor& k,
 
 }  // namespace
 
+std::vector<int64_t> pool_shape(
+    int64_t pages, int64_t kv_heads, int64_t dim, bool values, at::DeviceType device) {
+  if (device != at::kCPU) {
+    return {pages, kPageTokens, kv_heads, dim};
+  }
+  return values ? std::vector<int64_t>{pages, kv_heads, kPageTokens, dim}
+                : std::vector<int64_t>{pages, kv_heads, dim, kPageTokens};
+}
+
 void paged_append(const at::Tensor& k,
                   const at::Tensor& v,
                   const PagedBatch& batch,
@@ -140,10 +152,8 @@ void paged_append(const at::Tensor& k,
     const at::Tensor index = at::tensor(places, at::kLong).to(k.device());
     const at::Tensor page = index.div(kPageTokens, "floor");
     const at::Tensor place = index.remainder(kPageTokens);
-    const at::indexing::Slice all;
-    // Indices apart from each other put the tokens' axis first: [N, kv_heads, d].
-    key_pool.index_put_({page, all, all, place}, k.to(key_pool.scalar_type()));
-    value_pool.index_put_({page, all, place}, v.to(value_pool.scalar_type()));
+    key_pool.index_put_({page, place}, k.to(key_pool.scalar_type()));
+    value_pool.index_put_({page, place}, v.to(value_pool.scalar_type()));
     return;
   }
   const at::Tensor keys = k.to(key_pool.scalar_type()).contiguous();
@@ -160,12 +170,12 @@ at::Tensor paged_attention(const at::Tensor& q,
                            const at::Tensor& value_pool,
                            const PagedBatch& batch,
                            const ScoreOptions& scores) {
-  TESSERA_CHECK(q.dim() == 3 && key_pool.dim() == 4 && key_pool.size(1) > 0 &&
-                    q.size(1) % key_pool.size(1) == 0,
+  TESSERA_CHECK(q.dim() == 3 && key_pool.dim() == 4 && pool_heads(key_pool) > 0 &&
+                    q.size(1) % pool_heads(key_pool) == 0,
                 InvalidArgument,
                 "paged attention: q must be [N, heads, d], a multiple of the pools' heads");
   const int64_t heads = q.size(1);
-  const int64_t kv_heads = key_pool.size(1);
+  const int64_t kv_heads = pool_heads(key_pool);
   const int64_t dim = q.size(2);
   if (!q.is_cpu() || q.scalar_type() != at::kFloat || dim > cpu::kMostDim) {
     return paged_attention_reference(q, key_pool, value_pool, batch, scores);
@@ -225,7 +235,7 @@ at::Tensor paged_attention_reference(const at::Tensor& q,
                                      const PagedBatch& batch,
                                      const ScoreOptions& scores) {
   const Layout layout = read_layout(batch, q.size(0), key_pool.size(0));
-  const int64_t groups = q.size(1) / key_pool.size(1);
+  const int64_t groups = q.size(1) / pool_heads(key_pool);
   std::vector<at::Tensor> outs;
   for (size_t s = 0; s < layout.sequences(); ++s) {
     const int64_t first = layout.first_query[s];
@@ -234,14 +244,16 @@ at::Tensor paged_attention_reference(const at::Tensor& q,
     const int64_t used = (length + kPageTokens - 1) / kPageTokens;
     const at::Tensor pages =
         batch.tables[static_cast<int64_t>(s)].narrow(0, 0, used).to(q.device(), at::kLong);
-    const auto gathered = [&](const at::Tensor& by_page) {  // [pages, kv_heads, 16, d]
+    const auto gathered = [&](const at::Tensor& found) {  // [pages, kv_heads, 16, d]
+      const at::Tensor by_page = q.is_cpu() ? found : found.transpose(1, 2);
       return by_page.transpose(0, 1)
           .reshape({by_page.size(1), -1, by_page.size(3)})
           .narrow(1, 0, length)
           .to(at::kFloat)
           .repeat_interleave(groups, 0);  // [heads, length, d]
     };
-    const at::Tensor k = gathered(key_pool.index_select(0, pages).transpose(2, 3));
+    const at::Tensor found = key_pool.index_select(0, pages);
+    const at::Tensor k = gathered(q.is_cpu() ? found.transpose(2, 3) : found);
     const at::Tensor v = gathered(value_pool.index_select(0, pages));
     const at::Tensor x = q.narrow(0, first, queries).to(at::kFloat).transpose(0, 1);
     at::Tensor score = at::matmul(x, k.transpose(1, 2)) * scores.scale;  // [heads, queries, length]

@@ -6,6 +6,7 @@
 #include "nn/codec.h"
 #include "nn/sequence_model.h"
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,22 @@ io::Json measure_generation(nn::SequenceModel& model,
                             int64_t prompt,
                             int64_t generate,
                             int64_t batch);
+
+/// The same on a GPU, through nn::Engine: the prompts of all sequences at once, then greedy steps.
+/// Beside the rates, what a step takes ("step_ms"), the machine's own copy speed and bf16 products
+/// ("copy_gb_s", "bf16_tflops"), and the shares of them that decode (weights and cache read) and
+/// prefill (two operations a weight and token) make.
+io::Json measure_engine(const std::shared_ptr<nn::SequenceModel>& model,
+                        int64_t prompt,
+                        int64_t generate,
+                        int64_t batch);
+
+/// `requests` at once to an engine: {"output_tok_s", "first_token_p50_ms", "between_tokens_p50_ms",
+/// "between_tokens_p99_ms", …}, from the first submission to the last token.
+io::Json measure_serving(const std::shared_ptr<nn::SequenceModel>& model,
+                         int64_t requests,
+                         int64_t prompt,
+                         int64_t generate);
 
 /// Times a codec on noise, the best of several runs. Sound: {"seconds", "encode_x_realtime",
 /// "decode_x_realtime", "first_audio_ms"} for `seconds` of it, the last one from the codes of 0.1 s

@@ -33,7 +33,8 @@ std::optional<nn::EngineOptions> plan_engine(const nn::SequenceModel& model,
   plan.sequences = options.sequences;
   int64_t page_bytes = 0;
   try {
-    page_bytes = model.make_paged_cache(1, plan.cache_dtype)->bytes();
+    const bool host = model.device().is_cpu();
+    page_bytes = model.make_paged_cache(1, host ? plan.cache_dtype : model.state_dtype())->bytes();
   } catch (const Unsupported& error) {
     log::debug("one request at a time: {}", error.what());
     return std::nullopt;

@@ -100,10 +100,11 @@ TextBatcher::TextBatcher(std::string_view model,
   model_ = std::dynamic_pointer_cast<nn::SequenceModel>(models::load_model(folder_, load));
   TESSERA_CHECK(model_ != nullptr, Unsupported, "{}: this model does not generate text",
                 folder_.path.string());
-  // On a GPU there is no kernel for paged attention yet: requests run one by one, as `generate`
-  // does.
-  if (model_->device().is_cpu()) {
-    engine_options_ = plan_engine(*model_, options_, model_->max_positions());
+  engine_options_ = plan_engine(*model_, options_, model_->max_positions());
+  // On a GPU without kernels for it requests run one by one, as `generate` does: that is quicker.
+  if (together() && !model_->device().is_cpu() &&
+      !model_->steps_without_host(*model_->make_paged_cache(1, model_->state_dtype()))) {
+    engine_options_.reset();
   }
   if (together()) {
     engine_ = std::make_unique<nn::Engine>(model_, *engine_options_);

@@ -12,7 +12,26 @@ namespace {
 
 // Published sizes with random weights, for measuring without a checkpoint.
 io::Json named_shape(const std::string& name) {
-  TESSERA_CHECK(name == "1.1b", InvalidArgument, "--random {}: expected 1.1b", name);
+  TESSERA_CHECK(name == "1.1b" || name == "7b" || name == "7b-w4", InvalidArgument,
+                "--random {}: expected 1.1b, 7b or 7b-w4", name);
+  if (name != "1.1b") {  // arXiv 2302.13971
+    io::Json shape = {{"architectures", {"LlamaForCausalLM"}},
+                      {"model_type", "llama"},
+                      {"vocab_size", 32000},
+                      {"hidden_size", 4096},
+                      {"intermediate_size", 11008},
+                      {"num_hidden_layers", 32},
+                      {"num_attention_heads", 32},
+                      {"num_key_value_heads", 32},
+                      {"max_position_embeddings", 4096},
+                      {"rms_norm_eps", 1e-5}};
+    if (name == "7b-w4") {
+      shape["quantization_config"] = {
+          {"quant_method", "awq"}, {"version", "gemm"},  {"bits", 4},
+          {"group_size", 128},     {"zero_point", true}, {"modules_to_not_convert", {"lm_head"}}};
+    }
+    return shape;
+  }
   return {{"architectures", {"LlamaForCausalLM"}},
           {"model_type", "llama"},
           {"vocab_size", 32000},
@@ -33,7 +52,11 @@ std::shared_ptr<nn::SequenceModel> open_model(const BenchGenerateOptions& option
   } else {
     const models::ModelFolder folder{
         .path = options.random, .config = named_shape(options.random), .generation_config = {}};
-    model = models::find_model(folder).load(folder, nn::Weights::from_scratch(0, load));
+    nn::LoadOptions drawn = load;
+    drawn.draw_on_device = !load.device.is_cpu();
+    const nn::Weights weights = nn::Weights::from_scratch(0, drawn);
+    weights.set_quantization(io::Quantization::from_config(folder.config));
+    model = models::find_model(folder).load(folder, weights);
   }
   const auto sequence = std::dynamic_pointer_cast<nn::SequenceModel>(model);
   TESSERA_CHECK(sequence != nullptr, Unsupported, "bench generate: this model does not generate");
@@ -69,12 +92,19 @@ int run_bench_generate(const BenchGenerateOptions& options) {
   translate_torch_errors([&] {
     const nn::LoadOptions load = prepare(options);
     const std::shared_ptr<nn::SequenceModel> model = open_model(options, load);
-    io::Json result =
-        pipelines::measure_generation(*model, options.prompt, options.generate, options.batch);
-    if (load.device.is_cpu()) {  // afterwards: its buffers are no part of the peak of memory
+    io::Json result;
+    if (options.requests > 0) {
+      result =
+          pipelines::measure_serving(model, options.requests, options.prompt, options.generate);
+    } else if (load.device.is_cpu()) {
+      result =
+          pipelines::measure_generation(*model, options.prompt, options.generate, options.batch);
+      // Afterwards: its buffers are no part of the peak of memory.
       const auto read = pipelines::measure_machine(0.3)["read_gb_s"].get<double>();
       result["read_gb_s"] = read;
       result["share_of_read_peak"] = result["weight_gb_s"].get<double>() / read;
+    } else {
+      result = pipelines::measure_engine(model, options.prompt, options.generate, options.batch);
     }
     result["device"] = options.device;
     result["model"] = options.random.empty() ? options.model : "random " + options.random;
