@@ -25,6 +25,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 from server_test import Server, chat, streamed_text  # noqa: E402  (its client side is ours too)
 
 CHAT = "/v1/chat/completions"
+IDLE = 45  # seconds: the server closes connections after a minute of silence, so clients open another before
 QUESTIONS = ["Hello!", "What can you do?", "Who are you?", "Thank you.", "Tell me a story.", "Draw a blue star.", "Good night!"]
 
 
@@ -61,7 +62,7 @@ class Crowd:
         for _ in range(clients):
             connection = server.connect()
             connection.connect()
-            self.free.put(connection)
+            self.free.put((connection, time.monotonic()))
 
     def count(self, what, seconds=None):
         with self.lock:
@@ -136,12 +137,18 @@ class Crowd:
     def worker(self, number):
         rng = random.Random(number)
         while time.monotonic() < self.until:
-            connection = self.free.get()
+            connection, used = self.free.get()
             try:
+                if time.monotonic() - used > IDLE:
+                    connection.close()
+                    connection.connect()
+                    used = time.monotonic()
+                    self.count("connected again")
                 what = rng.random()
                 index = rng.randrange(len(self.asks))
                 if what < 0.8:
                     self.ask(connection, rng, index)
+                    used = time.monotonic()
                 elif what < 0.92:
                     self.leave(rng, index)
                 else:
@@ -149,7 +156,7 @@ class Crowd:
             except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
                 self.fail(f"lost: {type(error).__name__}: {error}")
                 connection.close()
-            self.free.put(connection)
+            self.free.put((connection, used))
 
 
 def main():

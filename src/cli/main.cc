@@ -547,9 +547,11 @@ void add_limits(CLI::App* command, ServeOptions& options) {
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
   command
-      ->add_option("--cache-tokens", options.cache_tokens,
-                   "tokens of requests whose keys and values are kept "
-                   "(0 = at most 16384 and a quarter of the free memory)")
+      ->add_option(
+          "--cache-tokens", options.cache_tokens,
+          "tokens of requests whose keys and values are kept "
+          "(0 = on the CPU at most 16384 and a quarter of the free memory, on a GPU at most "
+          "half of it)")
       ->envname("TESSERA_CACHE_TOKENS")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 28));

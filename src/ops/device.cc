@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 namespace tessera::ops {
@@ -45,6 +46,21 @@ void* open_own_library() {
 void* cuda_function(const char* name) {
   static void* const library = open_own_library();
   return library == nullptr ? nullptr : dlsym(library, name);
+}
+
+int64_t free_memory(at::Device device) {
+  if (!device.is_cpu()) {
+    const auto ask =
+        reinterpret_cast<int64_t (*)(c10::Device)>(cuda_function("tessera_free_gpu_memory"));
+    return ask == nullptr ? INT64_MAX : ask(device);
+  }
+  std::ifstream file("/proc/meminfo");
+  for (std::string name; file >> name;) {
+    if (int64_t kilobytes = 0; name == "MemAvailable:" && file >> kilobytes) {
+      return kilobytes << 10;
+    }
+  }
+  return INT64_MAX;
 }
 
 at::Device open_device(std::string_view name) {

@@ -4,6 +4,7 @@
 
 #include <c10/core/Device.h>
 
+#include <cstdint>
 #include <string_view>
 
 namespace tessera::ops {
@@ -13,6 +14,10 @@ namespace tessera::ops {
 /// Throws InvalidArgument for another name, Unsupported when the library, the driver or that GPU is
 /// missing.
 at::Device open_device(std::string_view name);
+
+/// Bytes that can be had on a device: on the CPU without swapping, on a GPU of its memory. A huge
+/// number where the system does not say.
+int64_t free_memory(at::Device device);
 
 /// A function of libtessera_cuda.so, which lies beside libtessera.so; null when that library is not
 /// there (a build without the CUDA toolkit). Call open_device("cuda") first. Throws Io when the

@@ -13,8 +13,6 @@
 #include <ATen/ops/randn.h>
 #include <c10/core/InferenceMode.h>
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -86,52 +84,6 @@ io::Json measure_machine(double seconds) {
   return {{"read_gb_s", read_speed(seconds)}, {"gflops_fp32", flops / fp32 / 1e9},
           {"gops_int8", flops / int8 / 1e9},  {"gops_int8_peak", int8_peak(seconds) / 1e9},
           {"threads", at::get_num_threads()}, {"isa", ops::cpu::isa_name(ops::cpu::kernels().isa)}};
-}
-
-io::Json measure_generation(nn::SequenceModel& model,
-                            int64_t prompt,
-                            int64_t generate,
-                            int64_t batch) {
-  const c10::InferenceMode inference;
-  const at::Tensor ids =
-      at::randint(0, model.vocab_size(), {batch, prompt}, at::kLong).to(model.device());
-  model.step({.ids = ids.narrow(1, 0, 1), .positions = {}, .key_mask = {}, .last_only = true},
-             model.make_cache().get());  // maps pages, starts threads
-
-  std::unique_ptr<nn::Cache> cache = model.make_cache();
-  auto start = Clock::now();
-  at::Tensor logits =
-      model.step({.ids = ids, .positions = {}, .key_mask = {}, .last_only = true}, cache.get());
-  logits.select(1, -1).cpu();  // waits for the device
-  const double prefill = seconds_since(start);
-  start = Clock::now();
-  for (int64_t i = 0; i < generate; ++i) {
-    const at::Tensor next = logits.select(1, -1).argmax(-1, true);
-    logits =
-        model.step({.ids = next, .positions = {}, .key_mask = {}, .last_only = true}, cache.get());
-  }
-  logits.cpu();
-  const double decode = seconds_since(start);
-
-  // A step reads every weight but the embedding table (one row of it) once.
-  double weight_bytes = 0;
-  for (const auto& item : model.named_parameters()) {
-    if (item.key().find("embed") == std::string::npos) {
-      weight_bytes += static_cast<double>(item.value().nbytes());
-    }
-  }
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const double steps_s = static_cast<double>(generate) / decode;
-  return {{"prompt", prompt},
-          {"generate", generate},
-          {"batch", batch},
-          {"threads", at::get_num_threads()},
-          {"prefill_tok_s", static_cast<double>(prompt * batch) / prefill},
-          {"decode_tok_s", steps_s * static_cast<double>(batch)},
-          {"peak_rss_mb", static_cast<double>(usage.ru_maxrss) / 1024.0},
-          {"weight_mb", weight_bytes / 1e6},
-          {"weight_gb_s", weight_bytes * steps_s / 1e9}};
 }
 
 io::Json measure_codec(const nn::Codec& codec, double seconds) {

@@ -18,22 +18,16 @@ namespace tessera::pipelines {
 /// is over 1 GiB, since caches are large.
 io::Json measure_machine(double seconds);
 
-/// Times a prefill of `prompt` tokens and `generate` greedy steps for `batch` equal sequences.
-/// Returns {"prefill_tok_s", "decode_tok_s", "peak_rss_mb", "weight_mb", "weight_gb_s", …}, the
-/// last the speed at which steps read the weights.
-io::Json measure_generation(nn::SequenceModel& model,
+/// Times nn::Engine on `batch` equal requests at once: their prompts of `prompt` tokens, then
+/// `generate` greedy tokens each. Returns {"prefill_tok_s", "decode_tok_s", "step_ms", "step_gb_s"
+/// (weights and cache that a step of decoding reads), "peak_rss_mb", "weight_mb", …}, and beside
+/// them what the machine does: on the CPU "read_gb_s" and "share_of_read_peak"; on a GPU
+/// "copy_gb_s" and "bf16_tflops", with the shares of decode and of prefill (two operations a weight
+/// and token).
+io::Json measure_generation(const std::shared_ptr<nn::SequenceModel>& model,
                             int64_t prompt,
                             int64_t generate,
                             int64_t batch);
-
-/// The same on a GPU, through nn::Engine: the prompts of all sequences at once, then greedy steps.
-/// Beside the rates, what a step takes ("step_ms"), the machine's own copy speed and bf16 products
-/// ("copy_gb_s", "bf16_tflops"), and the shares of them that decode (weights and cache read) and
-/// prefill (two operations a weight and token) make.
-io::Json measure_engine(const std::shared_ptr<nn::SequenceModel>& model,
-                        int64_t prompt,
-                        int64_t generate,
-                        int64_t batch);
 
 /// `requests` at once to an engine: {"output_tok_s", "first_token_p50_ms", "between_tokens_p50_ms",
 /// "between_tokens_p99_ms", …}, from the first submission to the last token.

@@ -1,8 +1,11 @@
-// A language model on a GPU as the engine runs it. Everything runs once before it is timed: kernels
-// are loaded and the steps' graphs recorded then.
+// A language model as the engine runs it. On a GPU everything runs once before it is timed: kernels
+// are loaded and the steps' graphs recorded then. On the CPU a short request maps pages and starts
+// threads. The machine is measured last: its buffers are no part of the peak of memory.
+#include "core/clock.h"
 #include "nn/engine.h"
 #include "pipelines/bench.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/matmul.h>
@@ -11,16 +14,13 @@
 #include <c10/core/InferenceMode.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
+#include <sys/resource.h>
+
 #include <algorithm>
-#include <chrono>
 #include <functional>
 
 namespace tessera::pipelines {
 namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 void wait_for(at::Device device) {
   if (!device.is_cpu()) {
@@ -32,12 +32,12 @@ void wait_for(at::Device device) {
 double time_on(at::Device device, int runs, const std::function<void()>& body) {
   body();
   wait_for(device);
-  const double begun = now();
+  const auto begun = Clock::now();
   for (int i = 0; i < runs; ++i) {
     body();
   }
   wait_for(device);
-  return (now() - begun) / runs;
+  return seconds_since(begun) / runs;
 }
 
 io::Json measure_device(at::Device device) {
@@ -54,10 +54,11 @@ io::Json measure_device(at::Device device) {
           {"bf16_tflops", 2.0 * kSize * kSize * kSize / product / 1e12}};
 }
 
-// Requests with prompts of their own, and when their tokens came.
+// Requests with prompts of their own, and when their tokens came: seconds since the first was
+// submitted.
 struct Run {
   std::vector<std::vector<double>> times;
-  double begun = 0;
+  Clock::time_point begun;
 
   Run(nn::Engine& engine, int64_t vocabulary, int64_t requests, int64_t prompt, int64_t generate)
       : times(static_cast<size_t>(requests)) {
@@ -68,13 +69,14 @@ struct Run {
     for (auto& own : times) {
       const at::Tensor ids = at::randint(0, vocabulary, {prompt}, at::kLong);
       const int64_t* first = ids.const_data_ptr<int64_t>();
-      list.push_back(
-          {.prompt = {first, first + prompt}, .options = options, .on_token = [&own](int64_t) {
-             own.push_back(now());
-             return true;
-           }});
+      list.push_back({.prompt = {first, first + prompt},
+                      .options = options,
+                      .on_token = [this, &own](int64_t) {
+                        own.push_back(seconds_since(begun));
+                        return true;
+                      }});
     }
-    begun = now();
+    begun = Clock::now();
     for (nn::EngineRequest& request : list) {
       engine.submit(std::move(request));
     }
@@ -111,41 +113,54 @@ double percentile(std::vector<double> values, double share) {
 
 }  // namespace
 
-io::Json measure_engine(const std::shared_ptr<nn::SequenceModel>& model,
-                        int64_t prompt,
-                        int64_t generate,
-                        int64_t batch) {
-  io::Json result = measure_device(model->device());
+io::Json measure_generation(const std::shared_ptr<nn::SequenceModel>& model,
+                            int64_t prompt,
+                            int64_t generate,
+                            int64_t batch) {
+  const bool host = model->device().is_cpu();
   nn::Engine engine(model, engine_options(batch, prompt + generate));
   const int64_t vocabulary = model->vocab_size();
-  Run(engine, vocabulary, batch, prompt, generate);
+  if (host) {
+    Run(engine, vocabulary, 1, 1, 2);
+  } else {
+    Run(engine, vocabulary, batch, prompt, generate);
+  }
   const Run run(engine, vocabulary, batch, prompt, generate);
-  double first = 0;
+  double prefill = 0;
   double last = 0;
   for (const auto& own : run.times) {
-    first = std::max(first, own.front());
+    prefill = std::max(prefill, own.front());
     last = std::max(last, own.back());
   }
-  const double prefill = first - run.begun;
-  const double step = (last - first) / static_cast<double>(std::max<int64_t>(1, generate - 1));
+  const double step = (last - prefill) / static_cast<double>(std::max<int64_t>(1, generate - 1));
   double numbers = 0;
   const double weights = weight_bytes(*model, numbers);
   const double page =
       static_cast<double>(model->make_paged_cache(1, model->state_dtype())->bytes()) /
       nn::PagedCache::kTokens;
   const double length = static_cast<double>(prompt) + static_cast<double>(generate) / 2;
-  const double read = weights + page * length * static_cast<double>(batch);
+  const double read = (weights + page * length * static_cast<double>(batch)) / step / 1e9;
   const double tokens = static_cast<double>(batch * prompt);
-  result["prompt"] = prompt;
-  result["generate"] = generate;
-  result["batch"] = batch;
-  result["prefill_ms"] = 1e3 * prefill;
-  result["prefill_tok_s"] = tokens / prefill;
-  result["decode_tok_s"] = static_cast<double>(batch) / step;
-  result["step_ms"] = 1e3 * step;
-  result["weight_mb"] = weights / 1e6;
-  result["read_gb_s"] = read / step / 1e9;
-  result["share_of_copy"] = read / step / 1e9 / result["copy_gb_s"].get<double>();
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  io::Json result = {{"prompt", prompt},
+                     {"generate", generate},
+                     {"batch", batch},
+                     {"threads", at::get_num_threads()},
+                     {"prefill_ms", 1e3 * prefill},
+                     {"prefill_tok_s", tokens / prefill},
+                     {"decode_tok_s", static_cast<double>(batch) / step},
+                     {"step_ms", 1e3 * step},
+                     {"step_gb_s", read},
+                     {"peak_rss_mb", static_cast<double>(usage.ru_maxrss) / 1024.0},
+                     {"weight_mb", weights / 1e6}};
+  if (host) {
+    result["read_gb_s"] = measure_machine(0.3)["read_gb_s"];
+    result["share_of_read_peak"] = read / result["read_gb_s"].get<double>();
+    return result;
+  }
+  result.update(measure_device(model->device()));
+  result["share_of_copy"] = read / result["copy_gb_s"].get<double>();
   result["share_of_bf16"] =
       2 * numbers * tokens / prefill / 1e12 / result["bf16_tflops"].get<double>();
   return result;
@@ -161,18 +176,17 @@ io::Json measure_serving(const std::shared_ptr<nn::SequenceModel>& model,
   std::vector<double> first, between;
   double last = 0;
   for (const auto& own : run.times) {
-    first.push_back(own.front() - run.begun);
+    first.push_back(own.front());
     last = std::max(last, own.back());
     for (size_t i = 1; i < own.size(); ++i) {
       between.push_back(own[i] - own[i - 1]);
     }
   }
-  const double seconds = last - run.begun;
   return {{"requests", requests},
           {"prompt", prompt},
           {"generate", generate},
-          {"seconds", seconds},
-          {"output_tok_s", static_cast<double>(requests * generate) / seconds},
+          {"seconds", last},
+          {"output_tok_s", static_cast<double>(requests * generate) / last},
           {"first_token_p50_ms", 1e3 * percentile(first, 0.5)},
           {"first_token_p99_ms", 1e3 * percentile(first, 0.99)},
           {"between_tokens_p50_ms", 1e3 * percentile(between, 0.5)},

@@ -10,7 +10,8 @@ namespace tessera::pipelines {
 struct BatchOptions {
   int64_t sequences = 64;  // requests that are stepped together
   /// Keys and values that are kept, in tokens of all requests. 0: what the requests may need, at
-  /// most 16384, and at most a quarter of the memory that is free.
+  /// most 16384 of each; on the CPU at most 16384 of all and a quarter of the memory that is free,
+  /// on a GPU half of it.
   int64_t cache_tokens = 0;
 };
 

@@ -92,20 +92,10 @@ int run_bench_generate(const BenchGenerateOptions& options) {
   translate_torch_errors([&] {
     const nn::LoadOptions load = prepare(options);
     const std::shared_ptr<nn::SequenceModel> model = open_model(options, load);
-    io::Json result;
-    if (options.requests > 0) {
-      result =
-          pipelines::measure_serving(model, options.requests, options.prompt, options.generate);
-    } else if (load.device.is_cpu()) {
-      result =
-          pipelines::measure_generation(*model, options.prompt, options.generate, options.batch);
-      // Afterwards: its buffers are no part of the peak of memory.
-      const auto read = pipelines::measure_machine(0.3)["read_gb_s"].get<double>();
-      result["read_gb_s"] = read;
-      result["share_of_read_peak"] = result["weight_gb_s"].get<double>() / read;
-    } else {
-      result = pipelines::measure_engine(model, options.prompt, options.generate, options.batch);
-    }
+    io::Json result =
+        options.requests > 0
+            ? pipelines::measure_serving(model, options.requests, options.prompt, options.generate)
+            : pipelines::measure_generation(model, options.prompt, options.generate, options.batch);
     result["device"] = options.device;
     result["model"] = options.random.empty() ? options.model : "random " + options.random;
     result["dtype"] = options.dtype.empty() ? "stored" : options.dtype;

@@ -2,7 +2,10 @@
 // after libtorch_cuda.so.
 #include "ops/cuda/kernels.h"
 
+#include <c10/core/Device.h>
+#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
 
 namespace tessera::ops::gpu {
 namespace {
@@ -27,4 +30,12 @@ extern "C" const tessera::ops::gpu::Kernels* tessera_gpu_kernels() {
       .dequantize = on_current_stream<DequantizeJob, run_dequantize>,
   };
   return &kTable;
+}
+
+/// Looked up by name in ops/device.cc. Bytes; a huge number when CUDA does not say.
+extern "C" int64_t tessera_free_gpu_memory(c10::Device device) {
+  const c10::cuda::CUDAGuard guard(device);
+  size_t free = 0;
+  size_t total = 0;
+  return cudaMemGetInfo(&free, &total) == cudaSuccess ? static_cast<int64_t>(free) : INT64_MAX;
 }
