@@ -5,8 +5,8 @@
 // bytes of a row of W and the numbers of x that belong to them, without shared memory.
 //
 // Words of W are loaded kAhead pieces before they are used, the first ones before the previous
-// kernel has ended. A row of x gives the same bits whatever rows are beside it, as far
-// as one kernel takes them: 4-bit codes with up to four rows are linear_int4.cu's. 4-bit codes are
+// kernel has ended. A row of x gives the same bits whatever rows are beside it, as far as one
+// kernel takes them: 4-bit codes with up to four rows are linear_int4.cu's. 4-bit codes are
 // multiplied as 128 + code (1024 + code in fp16), which is one operation on the bits; the sum of x,
 // which another product gives, takes that and the zero point away again.
 #include "ops/cuda/linear.cuh"
