@@ -1,5 +1,6 @@
-// Up to kDenseRows rows of x (kPackedRows with packed weights) run in ops/cuda/linear.cu. More rows
-// are the tensor cores' matter: packed weights are unpacked into a buffer for one product.
+// Up to kDenseRows rows of x (kPackedRows with packed weights) run in ops/cuda/linear.cu and
+// linear_int4.cu. More rows are the tensor cores' matter: packed weights are unpacked into a
+// buffer for one product.
 #include "ops/linear_gpu.h"
 
 #include "core/error.h"

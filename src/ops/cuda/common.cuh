@@ -98,14 +98,15 @@ inline bool has_dependent_launch() {
 
 /// Blocks of a kernel that run at once on the whole GPU.
 template <class Kernel>
-int resident_blocks(Kernel kernel, int threads) {
+int resident_blocks(Kernel kernel, int threads, int shared = 0) {
   int device = 0;
   int processors = 0;
   int blocks = 0;
   const bool known =
       cudaGetDevice(&device) == cudaSuccess &&
       cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device) == cudaSuccess &&
-      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, 0) == cudaSuccess;
+      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared) ==
+          cudaSuccess;
   return known && blocks > 0 ? blocks * processors : 1;
 }
 

@@ -5,30 +5,17 @@
 // bytes of a row of W and the numbers of x that belong to them, without shared memory.
 //
 // Words of W are loaded kAhead pieces before they are used, the first ones before the previous
-// kernel has ended. A row of x gives the same bits whatever rows are beside it. 4-bit codes are
+// kernel has ended. A row of x gives the same bits whatever rows are beside it, as far as one
+// kernel takes them: 4-bit codes with up to four rows are linear_int4.cu's. 4-bit codes are
 // multiplied as 128 + code (1024 + code in fp16), which is one operation on the bits; the sum of x,
 // which another product gives, takes that and the zero point away again.
-#include "ops/cuda/common.cuh"
+#include "ops/cuda/linear.cuh"
 
 namespace tessera::ops::gpu {
 namespace {
 
-constexpr int kTile = 16;      // rows of W
 constexpr int kColumns = 8;    // rows of x
 constexpr int kMostRows = 16;  // of x in a block; more are several blocks
-
-struct Words {
-  uint32_t at[4];
-};
-
-// 16 bytes that are read once.
-__device__ Words stream_words(const void* from) {
-  Words w;
-  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(w.at[0]), "=r"(w.at[1]), "=r"(w.at[2]), "=r"(w.at[3])
-               : "l"(from));
-  return w;
-}
 
 template <class T>
 __device__ void multiply(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
@@ -66,12 +53,6 @@ __device__ inline uint32_t subtract(uint32_t a, uint32_t b, __half) {
   const __half2 d =
       __hsub2(*reinterpret_cast<const __half2*>(&a), *reinterpret_cast<const __half2*>(&b));
   return *reinterpret_cast<const uint32_t*>(&d);
-}
-
-// One of two numbers.
-template <class T>
-__device__ T number_of(uint32_t two, int which, T) {
-  return reinterpret_cast<const T*>(&two)[which];
 }
 
 // Twice the number whose low bits count in ones: 128 in bf16, 1024 in fp16.
@@ -121,31 +102,6 @@ struct Storage<T, WeightFormat::kInt8> {
     for (int i = 0; i < 2; ++i) {
       const uint32_t two = __byte_perm(w.at[step], 0, i == 0 ? 0x4140 : 0x4342);
       to[i] = subtract((two & 0x007F007FU) | kOnes<T>, (two & 0x00800080U) | kOnes<T>, T());
-    }
-  }
-};
-
-// What a block reads and writes; `row` counts rows of W, `r` rows of x.
-template <class T>
-struct Output {
-  const LinearJob& job;
-
-  __device__ float scaled(float y, int64_t row) const {
-    if (job.format == WeightFormat::kInt8) {
-      y *= static_cast<const float*>(job.scales)[row];
-    }
-    return job.bias != nullptr ? y + to_float(static_cast<const T*>(job.bias)[row]) : y;
-  }
-  __device__ void put(float y, int64_t row, int64_t r) const {
-    if (job.residual != nullptr) {
-      // The product is rounded first, as where it is a tensor of its own.
-      y = to_float(from_float<T>(y)) +
-          to_float(static_cast<const T*>(job.residual)[r * job.residual_stride + row]);
-    }
-    if (job.wide) {
-      static_cast<float*>(job.out)[r * job.outs + row] = y;
-    } else {
-      static_cast<T*>(job.out)[r * job.outs + row] = from_float<T>(y);
     }
   }
 };
@@ -507,6 +463,9 @@ const char* run_linear(const LinearJob& job, void* stream) {
   if (job.in % (int4 ? 128 : 16) != 0 ||
       (int4 && (job.group % 128 != 0 || job.in % job.group != 0))) {
     return "linear: the inputs are no multiple of what the kernel reads";
+  }
+  if (int4 && job.rows <= kInt4Rows && job.in <= kInt4Inputs && job.type != Type::kFloat) {
+    return run_linear_int4(job, stream);
   }
   switch (job.type) {
     case Type::kHalf:
