@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# The linears of a 1.1 G Llama here beside llama.cpp on a model of that shape, on the same threads in the same run.
+# A 1.1 G Llama with random weights here beside llama.cpp: the same files, on the same threads, in the same run.
 # usage: bench/peers/llama_cpp.sh [FORMAT...]       (Q4_0 Q4_K_M Q8_0 BF16); THREADS=2
-# Prints a table: tokens/s of generation and of a prompt of 512, and how many times llama.cpp's each is. Here only the
-# linears are timed (`tessera bench linear`); the rest of a step is a few per cent in both.
+# Prints a table: tokens/s of generation and of a prompt of 512, and how many times llama.cpp's each is.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tools/peers.sh
@@ -22,12 +21,12 @@ for format in "${formats[@]}"; do
     mv "$file.part" "$file"
   fi
   theirs=$("$bin/llama-bench" -m "$file" -t "$threads" -p 512 -n 32 -r 3 -o json 2>/dev/null)
-  ours=$(build/release/tessera bench linear --formats "$format" --rows 1,512 --threads "$threads" --json)
+  ours=$(build/release/tessera bench generate "$file" --prompt 512 --gen 32 --threads "$threads" --json)
   python3 - "$format" "$theirs" "$ours" <<'PYTHON'
 import json, sys
-name, theirs, ours = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])["linears"]
+name, theirs, ours = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
 best = {bool(test["n_prompt"]): max(test["samples_ts"]) for test in theirs}
-mine = {row["rows"] > 1: row["tok_s"] for row in ours}
+mine = {True: ours["prefill_tok_s"], False: ours["decode_tok_s"]}
 cells = [f"{mine[p]:9.1f} {best[p]:9.1f} {mine[p] / best[p]:7.2f}x" for p in (False, True)]
 print(f"{name:7} {cells[0]} {cells[1]}", flush=True)
 PYTHON
